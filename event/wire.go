@@ -1,0 +1,209 @@
+package event
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cloudevents/sdk-go/v2/binding"
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/cloudevents/sdk-go/v2/types"
+)
+
+// The extensions of an event by their names on the wire.
+const (
+	extCluster      = "cluster"
+	extAPIVersion   = "apiversion"
+	extKind         = "kind"
+	extNamespace    = "namespace"
+	extName         = "name"
+	extPartitionKey = "partitionkey"
+	extVia          = "via"
+	extContinue     = "continue"
+)
+
+// ToCloudEvent is the event in the SDK's form, ready for any binding.
+func (e *Event) ToCloudEvent() (ce.Event, error) {
+	out := ce.New(ce.CloudEventsVersionV1)
+	out.SetID(e.ID)
+	out.SetSource(e.Source)
+	out.SetType(e.Type())
+	out.SetSubject(e.Subject)
+	out.SetTime(e.Time)
+	for name, value := range e.Extensions {
+		out.SetExtension(name, value)
+	}
+	for name, value := range map[string]string{
+		extCluster: e.Cluster, extAPIVersion: e.APIVersion, extKind: e.Kind,
+		extNamespace: e.Namespace, extName: url.PathEscape(e.Name),
+		extPartitionKey: e.PartitionKey, extVia: e.Via,
+	} {
+		if value != "" {
+			out.SetExtension(name, value)
+		}
+	}
+	if e.Continue != nil {
+		out.SetExtension(extContinue, *e.Continue)
+	}
+	data, err := marshal(e.Change)
+	if err != nil {
+		return out, fmt.Errorf("encode data: %w", err)
+	}
+	// SetData would encode the bytes anew; the encoded form is set as it is.
+	out.SetDataContentType(ce.ApplicationJSON)
+	out.DataEncoded = data
+	if err := out.Validate(); err != nil {
+		return out, fmt.Errorf("encode event: %w", err)
+	}
+	return out, nil
+}
+
+// FromCloudEvent reads an event and checks it against the contract. The error
+// is one line that says what is wrong.
+func FromCloudEvent(in ce.Event) (Event, error) {
+	var e Event
+	if err := in.Validate(); err != nil {
+		return e, errors.New(oneLine(strings.TrimSpace(err.Error())))
+	}
+	if in.SpecVersion() != ce.CloudEventsVersionV1 {
+		return e, fmt.Errorf("specversion %s is not supported: want 1.0", in.SpecVersion())
+	}
+	if ct := in.DataContentType(); !isJSON(ct) {
+		return e, fmt.Errorf("datacontenttype %q is not supported: want application/json", clip(ct, 60))
+	}
+	e.ID, e.Source, e.Subject, e.Time = in.ID(), in.Source(), in.Subject(), in.Time()
+	if err := e.readExtensions(in.Extensions()); err != nil {
+		return e, err
+	}
+	if err := json.Unmarshal(in.Data(), &e.Change); err != nil {
+		return e, fmt.Errorf("data is not the JSON of a change: %s", jsonProblem(err))
+	}
+	if err := e.Validate(); err != nil {
+		return e, err
+	}
+	if in.Type() != e.Type() {
+		return e, fmt.Errorf("type %q does not fit action %s: want %s", clip(in.Type(), 80), e.Action, e.Type())
+	}
+	return e, nil
+}
+
+func (e *Event) readExtensions(in map[string]any) error {
+	fields := map[string]*string{
+		extCluster: &e.Cluster, extAPIVersion: &e.APIVersion, extKind: &e.Kind, extNamespace: &e.Namespace,
+		extName: &e.Name, extPartitionKey: &e.PartitionKey, extVia: &e.Via,
+	}
+	for name, value := range in {
+		s, err := types.Format(value)
+		if err != nil {
+			return fmt.Errorf("extension %s: %w", name, err)
+		}
+		switch field := fields[name]; {
+		case field != nil:
+			*field = s
+		case name == extContinue:
+			if s != "true" && s != "false" {
+				return fmt.Errorf("extension continue is %q: want true or false", clip(s, 20))
+			}
+			e.Continue = new(s == "true")
+		default:
+			if e.Extensions == nil {
+				e.Extensions = map[string]string{}
+			}
+			e.Extensions[name] = s
+		}
+	}
+	name, err := url.PathUnescape(e.Name)
+	if err != nil {
+		return errors.New("extension name is not path-escaped")
+	}
+	e.Name = name
+	return nil
+}
+
+// NewRequest is the event as a POST in binary mode.
+func NewRequest(ctx context.Context, target string, e *Event) (*http.Request, error) {
+	out, err := e.ToCloudEvent()
+	if err != nil {
+		return nil, err
+	}
+	return cehttp.NewHTTPRequestFromEvent(ctx, target, out)
+}
+
+// ErrNoCloudEvent is returned by Decode for a message that carries none.
+var ErrNoCloudEvent = errors.New("not a CloudEvent: want ce- headers with Content-Type application/json, or Content-Type application/cloudevents+json")
+
+// Decode reads an event from a request's or a reply's header and body, in
+// binary or structured mode.
+func Decode(header http.Header, body []byte) (Event, error) {
+	if header.Get("Ce-Specversion") == "" && mediaType(header.Get("Content-Type")) != ce.ApplicationCloudEventsJSON {
+		return Event{}, ErrNoCloudEvent
+	}
+	in, err := binding.ToEvent(context.Background(), cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body))))
+	if errors.Is(err, binding.ErrUnknownEncoding) {
+		return Event{}, ErrNoCloudEvent
+	}
+	if err != nil {
+		return Event{}, fmt.Errorf("not a valid CloudEvent: %s", jsonProblem(err))
+	}
+	return FromCloudEvent(*in)
+}
+
+// IsCloudEvent tells whether a message claims to be a CloudEvent.
+func IsCloudEvent(header http.Header) bool {
+	return header.Get("Ce-Specversion") != "" || strings.HasPrefix(mediaType(header.Get("Content-Type")), "application/cloudevents")
+}
+
+func isJSON(contentType string) bool { return mediaType(contentType) == ce.ApplicationJSON }
+
+func mediaType(contentType string) string {
+	mt, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return ""
+	}
+	return mt
+}
+
+// jsonProblem keeps what a JSON error says about the syntax and leaves out
+// what it might repeat of the content.
+func jsonProblem(err error) string {
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Sprintf("%s where %s is wanted at byte %d", clip(t.Value, 20), t.Type, t.Offset)
+	}
+	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("syntax error at byte %d", s.Offset)
+	}
+	return clip(oneLine(err.Error()), 200)
+}
+
+// oneLine replaces control characters, so that text from outside cannot break
+// a line, a header or a terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// clip cuts s to at most n bytes at a rune's border and marks the cut.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	const mark = "…"
+	n -= len(mark)
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + mark
+}

@@ -1,0 +1,120 @@
+// Package settings reads a Config struct from the environment, strictly: an
+// unknown name or a bad value is an error of one line that never holds the
+// value, which may be a secret.
+package settings
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/kelseyhightower/envconfig"
+)
+
+// Load overlays the environment variables PREFIX_* on cfg, a pointer to a
+// struct that already holds the defaults. The struct's fields are read by
+// envconfig's rules (use split_words, no default or required tags).
+func Load(prefix string, cfg any) error {
+	names, err := Names(prefix, cfg)
+	if err != nil {
+		return err
+	}
+	if err := refuseUnknown(prefix, names); err != nil {
+		return err
+	}
+	err = envconfig.Process(prefix, cfg)
+	if bad, ok := errors.AsType[*envconfig.ParseError](err); ok {
+		return fmt.Errorf("%s: %s", bad.KeyName, problem(bad))
+	}
+	return err
+}
+
+// explainer is an error that does not repeat the value it is about.
+type explainer interface{ Explain() string }
+
+// BadValue is what a Decode method of a setting returns: what is wanted,
+// without the value that was given.
+type BadValue string
+
+func (b BadValue) Error() string { return string(b) }
+
+// Explain is the text that may be shown.
+func (b BadValue) Explain() string { return string(b) }
+
+func problem(bad *envconfig.ParseError) string {
+	var e explainer
+	if errors.As(bad.Err, &e) {
+		return e.Explain()
+	}
+	switch bad.TypeName {
+	case "bool":
+		return "bad value: want true or false"
+	case "time.Duration":
+		return "bad value: want a duration such as 500ms, 15s or 10m"
+	case "int", "int64":
+		return "bad value: want a whole number"
+	}
+	return "bad value: want " + bad.TypeName
+}
+
+// Names lists the environment variables that cfg reads.
+func Names(prefix string, cfg any) ([]string, error) {
+	var b bytes.Buffer
+	if err := envconfig.Usagef(prefix, cfg, &b, "{{range .}}{{usage_key .}}\n{{end}}"); err != nil {
+		return nil, err
+	}
+	return strings.Fields(b.String()), nil
+}
+
+// Usage prints a line for each setting: name, default and the text of the
+// field's desc tag.
+func Usage(w io.Writer, prefix string, cfg any) error {
+	names, err := Names(prefix, cfg)
+	if err != nil {
+		return err
+	}
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	v := reflect.Indirect(reflect.ValueOf(cfg))
+	for i, name := range names {
+		text := v.Type().Field(i).Tag.Get("desc")
+		if d := fmt.Sprint(v.Field(i).Interface()); d != "" && d != "0" && d != "[]" && d != "false" {
+			text += " (" + d + ")"
+		}
+		_, _ = fmt.Fprintf(tw, "  %s\t%s\n", name, text)
+	}
+	return tw.Flush()
+}
+
+func refuseUnknown(prefix string, names []string) error {
+	known := map[string]bool{}
+	for _, n := range names {
+		known[n] = true
+	}
+	for _, kv := range os.Environ() {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, prefix+"_") || known[name] || isServiceLink(name, value) {
+			continue
+		}
+		return fmt.Errorf("unknown setting %s: want %s", name, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// Kubernetes gives every container variables for each Service of its
+// namespace, so a Service called slack brings SLACK_SERVICE_HOST,
+// SLACK_PORT=tcp://10.0.0.7:80 and SLACK_PORT_80_TCP_ADDR: no settings.
+var (
+	serviceLinkName = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
+	serviceLinkURL  = regexp.MustCompile(`^(tcp|udp|sctp)://`)
+)
+
+func isServiceLink(name, value string) bool {
+	return serviceLinkName.MatchString(name) ||
+		strings.HasSuffix(name, "_PORT") && serviceLinkURL.MatchString(value)
+}

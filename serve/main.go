@@ -1,0 +1,111 @@
+// Package serve runs one function as an HTTP server: settings from the
+// environment, the port, health, a graceful stop.
+package serve
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/settings"
+)
+
+// Version is stamped in at build time.
+var Version = "dev"
+
+const defaultPort = 8080
+
+// Main runs the function name until SIGTERM or SIGINT and returns the exit
+// code: 0 after a stop, 1 with one line on stderr for any error. cfg holds the
+// defaults; the variables that start with the function's name in upper case
+// overlay it.
+func Main[C any](name string, cfg C, build func(C) (event.Handler, error)) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx, name, cfg, build, os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return 1
+	}
+	return 0
+}
+
+func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Handler, error), args []string) error {
+	prefix := strings.ToUpper(name)
+	switch action, err := parse(args); {
+	case err != nil:
+		return err
+	case action == "help":
+		return help(os.Stdout, name, prefix, &cfg)
+	case action == "version":
+		fmt.Println(name, Version)
+		return nil
+	}
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("function", name))
+	if err := settings.Load(prefix, &cfg); err != nil {
+		return err
+	}
+	port, err := portSetting()
+	if err != nil {
+		return err
+	}
+	h, err := build(cfg)
+	if err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
+	if err != nil {
+		return fmt.Errorf("PORT: %w", err)
+	}
+	return Serve(ctx, l, h)
+}
+
+func parse(args []string) (action string, err error) {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	version := fs.Bool("version", false, "")
+	err = fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return "help", nil
+	case err != nil:
+		return "", fmt.Errorf("%w (see --help)", err)
+	case fs.NArg() > 0:
+		return "", fmt.Errorf("unexpected argument %q (see --help)", fs.Arg(0))
+	case *version:
+		return "version", nil
+	}
+	return "", nil
+}
+
+func help(w io.Writer, name, prefix string, cfg any) error {
+	_, _ = fmt.Fprintf(w, "%s is a function of a kwatchman chain: it answers CloudEvents over HTTP.\n\n"+
+		"Settings, as environment variables (default in brackets):\n", name)
+	if err := settings.Usage(w, prefix, cfg); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "  PORT  where to listen; 0 takes a free port (%d)\n\nFlags: --help, --version\n", defaultPort)
+	return err
+}
+
+func portSetting() (int, error) {
+	v, ok := os.LookupEnv("PORT")
+	if !ok {
+		return defaultPort, nil
+	}
+	port, err := strconv.ParseUint(v, 10, 16)
+	if err != nil {
+		return 0, errors.New("PORT: bad value: want a port from 0 to 65535")
+	}
+	return int(port), nil
+}
