@@ -1,0 +1,84 @@
+// Package client connects to the API server and asks it for what the
+// configuration leaves open: the served resources and the cluster's identity.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Client is a connection to one API server.
+type Client struct {
+	// REST sends requests to absolute paths.
+	REST rest.Interface
+	host string
+}
+
+// askTimeout bounds each question at the start.
+const askTimeout = 15 * time.Second
+
+// Connect reads the connection's settings: the file kubeconfig if it is named,
+// else what KUBECONFIG or ~/.kube/config say, else the service account that a
+// Pod has. No request is sent yet.
+func Connect(kubeconfig, userAgent string) (*Client, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	rules.WarnIfAllMissing = false
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
+		return nil, errors.New("no cluster to watch: set KW_KUBECONFIG or KUBECONFIG, or run in a Pod with a service account")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", err)
+	}
+	return newClient(cfg, userAgent)
+}
+
+func newClient(cfg *rest.Config, userAgent string) (*Client, error) {
+	scheme := runtime.NewScheme()
+	v1 := schema.GroupVersion{Version: "v1"}
+	metav1.AddToGroupVersion(scheme, v1)
+	cfg = rest.CopyConfig(cfg)
+	cfg.GroupVersion = &v1
+	cfg.APIPath = "/"
+	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	cfg.ContentType = runtime.ContentTypeJSON
+	cfg.UserAgent = userAgent
+	cfg.QPS = -1 // a watcher asks seldom; nothing may wait behind a rate limit
+	cfg.WarningHandlerWithContext = rest.NoWarnings{}
+	client, err := rest.RESTClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", err)
+	}
+	return &Client{REST: client, host: cfg.Host}, nil
+}
+
+// ClusterName is the UID of namespace kube-system, if it may be read, else the
+// API server's host with a warning.
+func (c *Client) ClusterName(ctx context.Context, log *slog.Logger) string {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var ns metav1.PartialObjectMetadata
+	err := c.get(ctx, "/api/v1/namespaces/kube-system", "application/json", &ns)
+	if err == nil && ns.UID != "" {
+		return string(ns.UID)
+	}
+	host := c.host
+	if u, err := url.Parse(c.host); err == nil && u.Host != "" {
+		host = u.Host
+	}
+	log.Warn("namespace kube-system cannot be read, so the API server's host names the cluster: set KW_CLUSTER_NAME",
+		"cluster", host)
+	return host
+}

@@ -1,0 +1,211 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+)
+
+// errResume makes the reflector fall back from a streaming list to List, which
+// answers from the resume point.
+var errResume = errors.New("resume the watch instead of listing")
+
+// errNoStreamingList makes the reflector fall back to List, whatever kept the
+// streaming list from working: List's own error is the one that is reported.
+var errNoStreamingList = errors.New("streaming list not served")
+
+// resumeAttempts is how often in a row a server may refuse to resume the watch,
+// with any answer but 410, before the objects are listed instead.
+const resumeAttempts = 5
+
+// listWatch is the reflector's view of one resource. It differs from client-go's
+// own in two ways: objects are packed as they are decoded, so that no list is
+// ever in memory unpacked, and a watch that broke is resumed where it was, as
+// long as the server has that history, so that no change is folded into
+// another. It stands on rest.Request.Stream because client-go's decoder costs
+// several times more.
+type listWatch struct {
+	client        rest.Interface
+	path          string
+	labelSelector string
+	fieldSelector string
+	decoder       decoder
+
+	mu       sync.Mutex
+	version  string // where a watch can resume; empty: nowhere
+	refused  int    // resumes refused in a row
+	resumed  bool   // the last List answered from the resume point
+	watched  bool   // a watch has been opened before
+	synced   bool   // objects that appear are changes, no baseline
+	reported bool   // the first list has been reported
+	closed   bool
+	streams  sync.WaitGroup
+}
+
+// ListWithContext answers from the resume point if there is one, with no items, and the
+// store passes over that list; else it reads the objects page by page.
+func (lw *listWatch) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	if !lw.enter() {
+		return nil, context.Canceled
+	}
+	defer lw.streams.Done()
+	lw.mu.Lock()
+	version := lw.version
+	lw.resumed = version != ""
+	lw.mu.Unlock()
+	if version != "" {
+		return &metainternal.List{ListMeta: metav1.ListMeta{ResourceVersion: version}}, nil
+	}
+	// The newest state, not one that some server's cache happens to have.
+	opts.ResourceVersion, opts.ResourceVersionMatch = "", ""
+	body, err := lw.open(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer closeBody(body)
+	return lw.decoder.list(body)
+}
+
+// WatchWithContext opens a watch, or a streaming list where the reflector asks for the
+// initial events.
+func (lw *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	initial := opts.SendInitialEvents != nil && *opts.SendInitialEvents
+	if initial {
+		if lw.resumePoint() != "" {
+			return nil, errResume
+		}
+		opts.ResourceVersion = "" // the newest state
+	}
+	if !lw.enter() {
+		return nil, context.Canceled
+	}
+	opts.Watch = true
+	body, err := lw.open(ctx, opts)
+	if err != nil {
+		lw.streams.Done()
+		if initial {
+			return nil, errNoStreamingList
+		}
+		lw.note(err)
+		return nil, err
+	}
+	lw.note(nil)
+	w := newStream(body, lw.decoder, lw.note)
+	go func() {
+		defer lw.streams.Done()
+		w.run()
+	}()
+	return w, nil
+}
+
+// open starts a request; the caller closes the body.
+func (lw *listWatch) open(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	opts.LabelSelector, opts.FieldSelector = lw.labelSelector, lw.fieldSelector
+	return lw.client.Get().AbsPath(lw.path).
+		SpecificallyVersionedParams(&opts, metav1.ParameterCodec, schema.GroupVersion{Version: "v1"}).
+		SetHeader("Accept", "application/json").
+		Stream(ctx)
+}
+
+// note learns from how a watch was answered: after 410 or 404, or when the
+// server keeps refusing, there is nothing to resume and the objects are listed.
+// A server that cannot be reached says nothing about its history.
+func (lw *listWatch) note(err error) {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	status, answered := err.(apierrors.APIStatus)
+	switch {
+	case err == nil:
+		lw.watched = true
+	case !answered || status.Status().Code == http.StatusTooManyRequests:
+	case apierrors.IsGone(err), apierrors.IsResourceExpired(err), apierrors.IsNotFound(err):
+		lw.version = ""
+	default:
+		if lw.refused++; lw.refused >= resumeAttempts {
+			lw.version, lw.refused = "", 0
+		}
+	}
+}
+
+// progress moves the resume point: all up to version is in the store.
+func (lw *listWatch) progress(version string) {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	lw.version, lw.refused = version, 0
+}
+
+func (lw *listWatch) resumePoint() string {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	return lw.version
+}
+
+// takeResumed tells, once, that the list just given was a resume.
+func (lw *listWatch) takeResumed() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	r := lw.resumed
+	lw.resumed = false
+	return r
+}
+
+func (lw *listWatch) everWatched() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	return lw.watched
+}
+
+func (lw *listWatch) wasSynced() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	return lw.synced
+}
+
+// markSynced tells whether this was the first list.
+func (lw *listWatch) markSynced() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	first := !lw.reported
+	lw.synced, lw.reported = true, true
+	return first
+}
+
+// List and Watch are the older half of client-go's interface, which the
+// reflector does not call.
+func (lw *listWatch) List(opts metav1.ListOptions) (runtime.Object, error) {
+	return lw.ListWithContext(context.Background(), opts)
+}
+
+// Watch: see List.
+func (lw *listWatch) Watch(opts metav1.ListOptions) (watch.Interface, error) {
+	return lw.WatchWithContext(context.Background(), opts)
+}
+
+// enter counts a request that close waits for.
+func (lw *listWatch) enter() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	if lw.closed {
+		return false
+	}
+	lw.streams.Add(1)
+	return true
+}
+
+// close waits for all requests, whose context has ended.
+func (lw *listWatch) close() {
+	lw.mu.Lock()
+	lw.closed = true
+	lw.mu.Unlock()
+	lw.streams.Wait()
+}

@@ -1,0 +1,242 @@
+// Package state holds the objects that the watcher saw last and turns each new
+// observation into the changes that it means.
+package state
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/object"
+)
+
+// Scope is what the objects of one source have in common.
+type Scope struct {
+	Cluster  string
+	Resource schema.GroupVersionResource
+	Kind     schema.GroupVersionKind
+	// SkipNoise drops an update that the noise list empties.
+	SkipNoise bool
+}
+
+// Seen holds what one source (a resource, perhaps in one namespace) saw last.
+// Its methods may be called by several goroutines.
+type Seen struct {
+	scope  Scope
+	packer *object.Packer
+
+	mu      sync.RWMutex
+	objects map[string]*object.Object
+}
+
+// NewSeen starts with nothing seen.
+func NewSeen(scope Scope, packer *object.Packer) *Seen {
+	return &Seen{scope: scope, packer: packer, objects: map[string]*object.Object{}}
+}
+
+// Get gives the object seen last under a key, or nil.
+func (s *Seen) Get(key string) *object.Object {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.objects[key]
+}
+
+// Len is the number of objects.
+func (s *Seen) Len() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.objects)
+}
+
+// Put records an object and returns what changed: nothing if the version is
+// known, an Add, an Update, or for a name that was created anew a Delete and
+// an Add.
+func (s *Seen) Put(o *object.Object, via string) ([]*Change, error) {
+	defer o.Settle()
+	old := s.Get(o.Key())
+	switch {
+	case old == nil: // an Add, below
+	case old.UID != o.UID:
+		add, err := s.change(event.Add, nil, o, via)
+		if err != nil {
+			return nil, err
+		}
+		s.set(o)
+		gone, err := s.change(event.Delete, old, nil, via)
+		return []*Change{gone, add}, err
+	case old.ResourceVersion == o.ResourceVersion:
+		return nil, nil
+	}
+	action := event.Update
+	if old == nil {
+		action = event.Add
+	}
+	c, err := s.change(action, old, o, via)
+	if err != nil {
+		return nil, err
+	}
+	s.set(o)
+	if c == nil {
+		return nil, nil
+	}
+	return []*Change{c}, nil
+}
+
+// Remove forgets the object under a key and returns its Delete, or nothing if
+// it was not known.
+func (s *Seen) Remove(key, via string) ([]*Change, error) {
+	old := s.Get(key)
+	if old == nil {
+		return nil, nil
+	}
+	c, err := s.change(event.Delete, old, nil, via)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.objects, key)
+	return []*Change{c}, nil
+}
+
+// Absent lists the keys that are seen but not in present, sorted: after a
+// list, these objects are gone.
+func (s *Seen) Absent(present []*object.Object) []string {
+	there := make(map[string]bool, len(present))
+	for _, o := range present {
+		there[o.Key()] = true
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var gone []string
+	for key := range s.objects {
+		if !there[key] {
+			gone = append(gone, key)
+		}
+	}
+	slices.Sort(gone)
+	return gone
+}
+
+// Baseline takes objects as seen without any change.
+func (s *Seen) Baseline(objects []*object.Object) {
+	for _, o := range objects {
+		o.Settle()
+		s.set(o)
+	}
+}
+
+func (s *Seen) set(o *object.Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects[o.Key()] = o
+}
+
+// change describes a change while the fields of the new version are still
+// there; nil if it is nothing but noise and noise is skipped.
+func (s *Seen) change(action event.Action, old, now *object.Object, via string) (*Change, error) {
+	c := &Change{seen: s, action: action, old: old, now: now, via: via, time: time.Now().UTC()}
+	if now == nil {
+		return c, nil
+	}
+	manifest, _, err := s.packer.Unpack(now)
+	if err != nil {
+		return nil, err
+	}
+	var oldManifest []byte
+	var oldManagers []event.Manager
+	if old != nil {
+		if oldManifest, oldManagers, err = s.packer.Unpack(old); err != nil {
+			return nil, err
+		}
+		if s.scope.SkipNoise && onlyNoise(oldManifest, manifest) {
+			return nil, nil
+		}
+	}
+	if c.changedBy, err = now.ChangedBy(oldManifest, manifest, oldManagers); err != nil {
+		return nil, fmt.Errorf("compare %s: %w", now.Key(), err)
+	}
+	return c, nil
+}
+
+// onlyNoise tells whether two versions are the same but for the noise list. A
+// manifest that cannot be read is never taken for noise.
+func onlyNoise(old, now []byte) bool {
+	a, errA := event.DecodeManifest(old)
+	b, errB := event.DecodeManifest(now)
+	if errA != nil || errB != nil {
+		return false
+	}
+	event.Clean(a)
+	event.Clean(b)
+	return reflect.DeepEqual(a, b)
+}
+
+// Change is one change as it waits for delivery: both versions stay packed
+// until the event is built.
+type Change struct {
+	seen      *Seen
+	action    event.Action
+	old, now  *object.Object
+	changedBy []event.Manager
+	via       string
+	time      time.Time
+}
+
+func (c *Change) either() *object.Object {
+	if c.now != nil {
+		return c.now
+	}
+	return c.old
+}
+
+// Subject is the path whose changes stay in order.
+func (c *Change) Subject() string {
+	r, o := c.seen.scope.Resource, c.either()
+	return event.NewSubject(r.Group, r.Version, r.Resource, o.Namespace, o.Name)
+}
+
+// Size is the number of bytes that the change holds while it waits.
+func (c *Change) Size() int {
+	size := 0
+	for _, o := range []*object.Object{c.old, c.now} {
+		if o != nil {
+			size += o.Size()
+		}
+	}
+	return size
+}
+
+// Event builds the event from both versions.
+func (c *Change) Event() (*event.Event, error) {
+	scope, o, subject := c.seen.scope, c.either(), c.Subject()
+	apiVersion, kind := scope.Kind.ToAPIVersionAndKind()
+	e := &event.Event{
+		ID:     event.NewID(o.UID, o.ResourceVersion, c.action),
+		Source: event.NewSource(scope.Cluster), Subject: subject, Time: c.time,
+		Cluster: scope.Cluster, APIVersion: apiVersion, Kind: kind,
+		Namespace: o.Namespace, Name: o.Name, PartitionKey: subject, Via: c.via,
+		Change: event.Change{Action: c.action, ChangedBy: c.changedBy},
+	}
+	var err error
+	if c.now != nil {
+		if e.Object, _, err = c.seen.packer.Unpack(c.now); err != nil {
+			return nil, err
+		}
+	}
+	if c.old != nil {
+		if e.OldObject, _, err = c.seen.packer.Unpack(c.old); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// String names the change and nothing of its content.
+func (c *Change) String() string { return strings.ToLower(string(c.action)) + " " + c.Subject() }
