@@ -29,11 +29,14 @@ type Resource struct {
 
 // names are all the names that a resource answers to, in lower case.
 func (r *Resource) names() []string {
-	out := []string{r.Resource, r.Singular, strings.ToLower(r.Kind.Kind)}
-	for _, n := range out[:3] {
+	out := slices.Concat([]string{r.Resource, r.Singular, strings.ToLower(r.Kind.Kind)}, r.ShortNames)
+	if r.Group == "" {
+		return out
+	}
+	for _, n := range out {
 		out = append(out, n+"."+r.Group, n+"."+r.Version+"."+r.Group)
 	}
-	return append(out, r.ShortNames...)
+	return out
 }
 
 // client-go's discovery client links every API type of Kubernetes, 56 packages,

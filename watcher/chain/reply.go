@@ -1,0 +1,142 @@
+package chain
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"unicode"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/kwatchman/kwatchman/event"
+)
+
+// reply reads a 2xx answer: an event to go on with, or nil and the reason to
+// stop. An answer that breaks the contract is a permanent failure, so that a
+// proxy's page or a wrong URL swallows no change.
+func reply(resp *http.Response, in *event.Event) (next *event.Event, reason string, err error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	if err != nil {
+		return nil, "", &failure{status: resp.StatusCode, reason: fmt.Sprintf("reply broke off: %v", redact(err))}
+	}
+	if len(body) > maxReply {
+		return nil, "", permanent(resp.StatusCode, "reply is larger than %d bytes", maxReply)
+	}
+	isEvent := event.IsCloudEvent(resp.Header)
+	switch {
+	case len(body) == 0 && !isEvent:
+		return nil, printable([]byte(resp.Header.Get(event.ReasonHeader))), nil
+	case isEvent:
+		next, err = eventReply(resp.Header, body, in)
+	default:
+		next, err = plainReply(resp.Header.Get("Content-Type"), body, in)
+	}
+	if err != nil {
+		return nil, "", permanent(resp.StatusCode, "reply breaks the contract: %v", err)
+	}
+	if next == nil {
+		reason = "continue is false"
+	}
+	return next, reason, nil
+}
+
+// eventReply follows a CloudEvent; it must still be the same change.
+func eventReply(header http.Header, body []byte, in *event.Event) (*event.Event, error) {
+	out, err := event.Decode(header, body)
+	if err != nil {
+		return nil, err
+	}
+	for _, kept := range []struct{ name, was, is string }{
+		{"id", in.ID, out.ID}, {"source", in.Source, out.Source}, {"type", in.Type(), out.Type()},
+		{"subject", in.Subject, out.Subject}, {"cluster", in.Cluster, out.Cluster},
+		{"apiversion", in.APIVersion, out.APIVersion}, {"kind", in.Kind, out.Kind},
+		{"namespace", in.Namespace, out.Namespace}, {"name", in.Name, out.Name},
+		{"partitionkey", in.PartitionKey, out.PartitionKey}, {"via", in.Via, out.Via},
+	} {
+		if kept.was != kept.is {
+			return nil, fmt.Errorf("%s was changed", kept.name)
+		}
+	}
+	if out.Continue != nil && !*out.Continue {
+		return nil, nil //nolint:nilnil // stop is a nil event
+	}
+	for name, value := range in.Extensions {
+		if _, ok := out.Extensions[name]; !ok {
+			if out.Extensions == nil {
+				out.Extensions = map[string]string{}
+			}
+			out.Extensions[name] = value
+		}
+	}
+	return &out, nil
+}
+
+// plainReply follows {"continue": bool, "payload": …} of an endpoint that knows
+// no CloudEvents: a string becomes text, anything else JSON.
+func plainReply(contentType string, body []byte, in *event.Event) (*event.Event, error) {
+	var plain struct {
+		Continue *bool
+		Payload  json.RawMessage
+	}
+	if json.Unmarshal(body, &plain) != nil || plain.Continue == nil {
+		return nil, fmt.Errorf(`neither a CloudEvent nor JSON with "continue" (Content-Type %s)`,
+			printable([]byte(contentType)))
+	}
+	if !*plain.Continue {
+		return nil, nil //nolint:nilnil // stop is a nil event
+	}
+	out := *in
+	var text string
+	switch {
+	case len(plain.Payload) == 0 || string(plain.Payload) == "null": // the payload stays
+	case json.Unmarshal(plain.Payload, &text) == nil:
+		out.Payload = event.TextPayload("text/plain; charset=utf-8", text)
+	default:
+		out.Payload = &event.Payload{ContentType: ce.ApplicationJSON, Data: plain.Payload}
+	}
+	return &out, nil
+}
+
+// pack keeps an event small while it waits between two steps.
+func pack(e *event.Event, compress func([]byte) []byte) ([]byte, error) {
+	out, err := e.ToCloudEvent()
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(out)
+	if err != nil {
+		return nil, fmt.Errorf("encode event: %w", err)
+	}
+	return compress(b), nil
+}
+
+func unpack(b []byte, decompress func([]byte) ([]byte, error)) (*event.Event, error) {
+	b, err := decompress(b)
+	if err != nil {
+		return nil, fmt.Errorf("unpack event: %w", err)
+	}
+	var in ce.Event
+	if json.Unmarshal(b, &in) != nil {
+		return nil, errors.New("unpack event: not a CloudEvent")
+	}
+	e, err := event.FromCloudEvent(in)
+	return &e, err
+}
+
+// printable makes one short line of what an endpoint said.
+func printable(b []byte) string {
+	const most = 256
+	s := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.TrimSpace(string(b)))
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	return s
+}
