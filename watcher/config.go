@@ -132,6 +132,9 @@ func load(cfg *Config) error {
 	if err := settings.Load(Prefix, cfg); err != nil {
 		return err
 	}
+	for _, list := range []*[]string{&cfg.Resources, &cfg.Namespace, &cfg.ExcludeNamespaces, &cfg.Handlers} {
+		*list = trimmed(*list)
+	}
 	cfg.knative.sink = os.Getenv("K_SINK")
 	cfg.knative.caCerts = os.Getenv("K_CA_CERTS")
 	if v := os.Getenv("K_CE_OVERRIDES"); v != "" {
@@ -144,15 +147,27 @@ func load(cfg *Config) error {
 	return nil
 }
 
+// trimmed allows "a, b" and a comma at the end.
+func trimmed(list []string) []string {
+	var out []string
+	for _, v := range list {
+		if v = strings.TrimSpace(v); v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // validate checks what can be checked without asking anybody.
 func (c *Config) validate() error {
 	if err := c.validateScope(); err != nil {
 		return err
 	}
-	for _, h := range c.Handlers {
+	for i, h := range c.Handlers {
 		if !strings.Contains(h, "://") {
-			return fmt.Errorf("KW_HANDLERS: %.40q is no URL: built-in functions are part of the all-in-one binary, "+
-				"here each is a URL such as http://diff:8080", h)
+			// The value is not shown: it may be a webhook whose scheme was forgotten.
+			return fmt.Errorf("KW_HANDLERS: entry %d is no URL: built-in functions are part of the all-in-one binary, "+
+				"here each is a URL such as http://diff:8080", i+1)
 		}
 	}
 	if len(c.Handlers) == 0 && c.knative.sink == "" {
