@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -127,6 +128,9 @@ func (l LogLevel) Level() slog.Level { return slog.Level(l) }
 
 func (l LogLevel) String() string { return strings.ToLower(l.Level().String()) }
 
+// extensionName is what CloudEvents allows (spec 1.0, naming conventions).
+var extensionName = regexp.MustCompile(`^[a-z0-9]+$`)
+
 // load reads the environment over the defaults.
 func load(cfg *Config) error {
 	if err := settings.Load(Prefix, cfg); err != nil {
@@ -141,6 +145,11 @@ func load(cfg *Config) error {
 		var overrides struct{ Extensions map[string]string }
 		if json.Unmarshal([]byte(v), &overrides) != nil {
 			return errors.New(`K_CE_OVERRIDES: bad value: want JSON such as {"extensions":{"name":"value"}}`)
+		}
+		for name := range overrides.Extensions {
+			if !extensionName.MatchString(name) {
+				return fmt.Errorf("K_CE_OVERRIDES: extension %.40q: a name has lower-case letters and digits only", name)
+			}
 		}
 		cfg.knative.extensions = overrides.Extensions
 	}
