@@ -172,20 +172,8 @@ func (c *Config) validate() error {
 	if err := c.validateScope(); err != nil {
 		return err
 	}
-	for i, h := range c.Handlers {
-		if !strings.Contains(h, "://") {
-			// The value is not shown: it may be a webhook whose scheme was forgotten.
-			return fmt.Errorf("KW_HANDLERS: entry %d is no URL: built-in functions are part of the all-in-one binary, "+
-				"here each is a URL such as http://diff:8080", i+1)
-		}
-	}
-	if len(c.Handlers) == 0 && c.knative.sink == "" {
-		return errors.New("no handlers: set KW_HANDLERS to the URLs of the chain's functions, or K_SINK")
-	}
-	if c.knative.sink != "" {
-		if u, err := url.Parse(c.knative.sink); err != nil || u.Scheme == "" || u.Host == "" {
-			return errors.New("K_SINK: bad value: want a URL")
-		}
+	if err := c.validateTargets(); err != nil {
+		return err
 	}
 	for _, limit := range []struct {
 		name  string
@@ -204,6 +192,31 @@ func (c *Config) validate() error {
 		return errors.New("KW_CLUSTER_NAME: bad value: holds a control character")
 	}
 	return nil
+}
+
+// validateTargets shows no value: it may be a webhook, which is a secret.
+func (c *Config) validateTargets() error {
+	for i, h := range c.Handlers {
+		if !strings.Contains(h, "://") {
+			return fmt.Errorf("KW_HANDLERS: entry %d is no URL: built-in functions are part of the all-in-one binary, "+
+				"here each is a URL such as http://diff:8080", i+1)
+		}
+		if !isHTTP(h) {
+			return fmt.Errorf("KW_HANDLERS: entry %d is no URL: want http://host:port/path or https://host/path", i+1)
+		}
+	}
+	if c.knative.sink != "" && !isHTTP(c.knative.sink) {
+		return errors.New("K_SINK: bad value: want a URL")
+	}
+	if len(c.Handlers) == 0 && c.knative.sink == "" {
+		return errors.New("no handlers: set KW_HANDLERS to the URLs of the chain's functions, or K_SINK")
+	}
+	return nil
+}
+
+func isHTTP(target string) bool {
+	u, err := url.Parse(target)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 func (c *Config) validateScope() error {

@@ -1,0 +1,450 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/object"
+	"github.com/kwatchman/kwatchman/watcher/state"
+)
+
+const patience = 60 * time.Second
+
+// server is the real API server behind a proxy that can be told to misbehave.
+type server struct {
+	t         *testing.T
+	direct    rest.Interface // past the proxy
+	client    rest.Interface // through the proxy
+	namespace string
+	proxy     *httptest.Server
+	// answer, if set, is asked before a request goes on; true: it has answered.
+	answer atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
+	mu     sync.Mutex
+	asked  []string
+}
+
+func newServer(t *testing.T) *server {
+	t.Helper()
+	kubeconfig := os.Getenv("KWATCHMAN_TEST_KUBECONFIG")
+	if kubeconfig == "" {
+		t.Skip("needs a Kubernetes API server: run it with make test, or set KWATCHMAN_TEST_KUBECONFIG")
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	require.NoError(t, err)
+	target, err := url.Parse(cfg.Host)
+	require.NoError(t, err)
+	transport, err := rest.TransportFor(cfg)
+	require.NoError(t, err)
+	s := &server{t: t, direct: restClient(t, cfg), namespace: "source-" + utilrand.String(8)}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, Transport: transport, FlushInterval: -1,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
+	}
+	s.proxy = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.asked = append(s.asked, r.URL.RequestURI())
+		s.mu.Unlock()
+		if answer := s.answer.Load(); answer != nil && (*answer)(w, r) {
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	s.client = restClient(t, &rest.Config{Host: s.proxy.URL})
+	s.do("POST", "/api/v1/namespaces", `{"metadata":{"name":"`+s.namespace+`"}}`)
+	t.Cleanup(func() {
+		_ = s.direct.Delete().AbsPath("/api/v1/namespaces/" + s.namespace).Do(context.Background()).Error()
+		s.proxy.CloseClientConnections()
+		s.proxy.Close()
+	})
+	return s
+}
+
+func restClient(t *testing.T, cfg *rest.Config) rest.Interface {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	cfg = rest.CopyConfig(cfg)
+	cfg.GroupVersion, cfg.APIPath, cfg.QPS = &schema.GroupVersion{Version: "v1"}, "/", -1
+	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	client, err := rest.RESTClientFor(cfg)
+	require.NoError(t, err)
+	return client
+}
+
+func (s *server) do(verb, path, body string) {
+	s.t.Helper()
+	r := s.direct.Verb(verb).AbsPath(path).SetHeader("Content-Type", "application/json")
+	if verb == "PATCH" {
+		r.SetHeader("Content-Type", "application/merge-patch+json")
+	}
+	require.NoError(s.t, r.Body([]byte(body)).Do(context.Background()).Error())
+}
+
+func (s *server) path(name string) string {
+	return "/api/v1/namespaces/" + s.namespace + "/configmaps" + strings.TrimSuffix("/"+name, "/")
+}
+
+func (s *server) create(name, value string) {
+	s.t.Helper()
+	s.do("POST", s.path(""), fmt.Sprintf(`{"metadata":{"name":%q},"data":{"n":%q}}`, name, value))
+}
+
+func (s *server) edit(name, value string) {
+	s.t.Helper()
+	s.do("PATCH", s.path(name), fmt.Sprintf(`{"data":{"n":%q}}`, value))
+}
+
+// misbehave answers requests itself from now on; nil ends that.
+func (s *server) misbehave(answer func(http.ResponseWriter, *http.Request) bool) {
+	if answer == nil {
+		s.answer.Store(nil)
+		return
+	}
+	s.answer.Store(&answer)
+}
+
+// requests counts the requests so far whose query holds all of parts.
+func (s *server) requests(parts ...string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, uri := range s.asked {
+		all := true
+		for _, p := range parts {
+			all = all && strings.Contains(uri, p)
+		}
+		if all {
+			n++
+		}
+	}
+	return n
+}
+
+// following is a source that runs.
+type following struct {
+	t      *testing.T
+	source *Source
+	logs   *syncBuffer
+	cancel context.CancelFunc
+	ended  chan error
+	mu     sync.Mutex
+	events []*event.Event
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// follow runs a source for the test's ConfigMaps until the test ends; before,
+// if not nil, is called before a change is taken.
+func (s *server) follow(before func(ctx context.Context), change func(*Config)) *following {
+	s.t.Helper()
+	zip, err := object.NewCompressor(2)
+	require.NoError(s.t, err)
+	f := &following{t: s.t, logs: &syncBuffer{}, ended: make(chan error, 1)}
+	synced := make(chan struct{})
+	cfg := Config{
+		Client: s.client, Namespace: s.namespace, Compressor: zip, Redactor: object.NewRedactor(object.RandomKey()),
+		Scope: state.Scope{
+			Cluster: "test", Resource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"},
+			Kind: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"},
+		},
+		Synced: func() { close(synced) },
+		Logger: slog.New(slog.NewJSONHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Emit: func(ctx context.Context, c *state.Change) error {
+			if before != nil {
+				before(ctx)
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			e, err := c.Event()
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.events = append(f.events, e)
+			return err
+		},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	f.source = New(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	go func() { f.ended <- f.source.Run(ctx) }()
+	s.t.Cleanup(func() { f.stop() })
+	select {
+	case <-synced:
+	case err := <-f.ended:
+		f.ended <- err
+		require.NoError(s.t, err)
+	case <-time.After(patience):
+		require.Fail(s.t, "not synced", f.logs.String())
+	}
+	return f
+}
+
+func (f *following) stop() error {
+	f.cancel()
+	err := <-f.ended
+	f.ended <- err
+	return err
+}
+
+func (f *following) all() []*event.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.events)
+}
+
+// values gives what the changes of one ConfigMap say, in order: old→new.
+func (f *following) values(name string) []string {
+	var out []string
+	for _, e := range f.all() {
+		if e.Name == name {
+			out = append(out, n(f.t, e.OldObject)+"→"+n(f.t, e.Object))
+		}
+	}
+	return out
+}
+
+func n(t *testing.T, manifest json.RawMessage) string {
+	t.Helper()
+	var m struct{ Data struct{ N string } }
+	if len(manifest) > 0 {
+		require.NoError(t, json.Unmarshal(manifest, &m))
+	}
+	return m.Data.N
+}
+
+func (f *following) await(name string, want ...string) {
+	f.t.Helper()
+	require.Eventually(f.t, func() bool { return len(f.values(name)) >= len(want) }, patience, 10*time.Millisecond,
+		"want %v, got %v", want, f.values(name))
+	require.Equal(f.t, want, f.values(name))
+}
+
+func TestAStreamingListIsUsedWhereItIsServedAndAListElsewhere(t *testing.T) {
+	s := newServer(t)
+	for i := range 1200 { // more than two pages
+		s.create(fmt.Sprintf("c%d", i), "0")
+	}
+	streaming := s.follow(nil, nil)
+	require.Equal(t, 1, s.requests("sendInitialEvents=true"))
+	require.Zero(t, s.requests("limit="))
+
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("sendInitialEvents") == "" {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`)
+		return true
+	})
+	paged := s.follow(nil, nil)
+	require.Equal(t, 3, s.requests("limit=500"))
+	for _, f := range []*following{streaming, paged} {
+		require.GreaterOrEqual(t, f.source.seen.Len(), 1200, "and kube-root-ca.crt, if a controller made it")
+	}
+	s.edit("c777", "1")
+	streaming.await("c777", "0→1")
+	paged.await("c777", "0→1")
+	e := paged.all()[0]
+	require.Equal(t, "ConfigMap", e.Kind)
+	require.Contains(t, string(e.OldObject), `"kind":"ConfigMap"`, "a list's items do not name it")
+}
+
+func TestAfterABrokenWatchEachChangeArrivesOnceWithoutANewList(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	f := s.follow(nil, nil)
+	lists := s.requests("sendInitialEvents=true") + s.requests("limit=")
+	for i := range 10 {
+		s.edit("a", fmt.Sprint(2*i+1))
+		s.misbehave(func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusBadGateway)
+			return true
+		})
+		s.proxy.CloseClientConnections()
+		s.edit("a", fmt.Sprint(2*i+2)) // while nobody watches
+		s.misbehave(nil)
+	}
+	want := make([]string, 20)
+	for i := range want {
+		want[i] = fmt.Sprintf("%d→%d", i, i+1)
+	}
+	f.await("a", want...)
+	require.Equal(t, lists, s.requests("sendInitialEvents=true")+s.requests("limit="), "nothing was listed again")
+}
+
+func gone(w http.ResponseWriter, r *http.Request) bool {
+	if r.URL.Query().Get("watch") == "" || r.URL.Query().Get("sendInitialEvents") != "" {
+		return false
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusGone)
+	_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`)
+	return true
+}
+
+func TestWhereTheHistoryIsGoneTheNetDifferencesArrive(t *testing.T) {
+	s := newServer(t)
+	for _, name := range []string{"changed", "deleted", "same", "again"} {
+		s.create(name, "0")
+	}
+	f := s.follow(nil, nil)
+	offline := func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	}
+	s.misbehave(offline)
+	s.proxy.CloseClientConnections()
+	s.edit("changed", "1")
+	s.edit("changed", "2")
+	s.do("DELETE", s.path("deleted"), "")
+	s.do("DELETE", s.path("again"), "")
+	s.create("again", "5")
+	s.create("added", "7")
+	s.misbehave(gone)
+	require.Eventually(t, func() bool { return len(f.values("added")) > 0 }, patience, 10*time.Millisecond, "%s", f.logs)
+	s.misbehave(nil)
+	f.await("changed", "0→2")
+	f.await("deleted", "0→")
+	f.await("again", "0→", "→5")
+	f.await("added", "→7")
+	for _, e := range f.all() {
+		require.Equal(t, event.ViaRelist, e.Via)
+		if e.Action == event.Update {
+			require.NotEmpty(t, e.ChangedBy, "who changed it is known after a gap too")
+		}
+	}
+	s.edit("same", "1")
+	f.await("same", "0→1")
+	require.Equal(t, event.ViaWatch, f.all()[len(f.all())-1].Via)
+}
+
+func TestAWatchIsNotReadWhileChangesCannotBeTaken(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	release := make(chan struct{})
+	var taken atomic.Int32
+	f := s.follow(func(ctx context.Context) {
+		taken.Add(1)
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+	}, nil)
+	for i := range 20 {
+		s.edit("a", fmt.Sprint(i+1))
+	}
+	require.Eventually(t, func() bool { return taken.Load() == 1 }, patience, 10*time.Millisecond)
+	require.Empty(t, f.values("a"))
+	close(release)
+	require.Eventually(t, func() bool { return len(f.values("a")) == 20 }, patience, 10*time.Millisecond)
+	require.Equal(t, "19→20", f.values("a")[19])
+}
+
+func TestAStopEndsASourceThatIsBlockedOrCutOff(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	blocked := s.follow(func(ctx context.Context) { <-ctx.Done() }, nil)
+	s.edit("a", "1")
+	require.NoError(t, blocked.stop())
+
+	cut := s.follow(nil, nil)
+	s.proxy.CloseClientConnections()
+	s.proxy.Listener.Close()
+	require.Eventually(t, func() bool {
+		return strings.Contains(cut.logs.String(), "backing off") || strings.Contains(cut.logs.String(), "trying again")
+	}, patience, 10*time.Millisecond)
+	require.NoError(t, cut.stop())
+}
+
+func TestASourceThatMayNotWatchSaysSo(t *testing.T) {
+	s := newServer(t)
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("watch") == "" {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"cannot watch"}`)
+		return true
+	})
+	f := s.follow(nil, nil) // the list is allowed
+	err := <-f.ended
+	f.ended <- err
+	require.ErrorContains(t, err, `watch configmaps: cannot watch; add to its Role in namespace `+s.namespace)
+	require.ErrorContains(t, err, `{apiGroups: [""], resources: ["configmaps"], verbs: ["list", "watch"]}`)
+}
+
+func TestNoManifestIsEverLogged(t *testing.T) {
+	s := newServer(t)
+	const planted = "planted-value-in-a-manifest"
+	s.create("a", planted+"-0")
+	f := s.follow(nil, nil)
+	s.edit("a", planted+"-1")
+	f.await("a", planted+"-0→"+planted+"-1")
+	garbage := []string{
+		`{"type":"MODIFIED","object":{"metadata":{"name":"` + planted + `"},"data":{"n":"` + planted + `"`,
+		`{"type":"` + planted + `","object":{}}` + "\n",
+		`{"type":"ADDED","object":{"metadata":["` + planted + `"]}}` + "\n",
+		`{"type":"ADDED","object":"` + planted + `"}` + "\n",
+		planted + "\n",
+		`{"type":"ERROR","object":"` + planted + `"}` + "\n",
+	}
+	var next atomic.Int32
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		i := int(next.Add(1)) - 1
+		if i >= len(garbage) || r.URL.Query().Get("watch") == "" {
+			return false
+		}
+		_, _ = io.WriteString(w, garbage[i])
+		return true
+	})
+	s.proxy.CloseClientConnections()
+	require.Eventually(t, func() bool { return int(next.Load()) >= len(garbage) }, patience, 10*time.Millisecond, "%s", f.logs)
+	s.edit("a", "last")
+	f.await("a", planted+"-0→"+planted+"-1", planted+"-1→last")
+	require.NotContains(t, f.logs.String(), planted)
+}
