@@ -1,0 +1,80 @@
+# make alone lists the targets.
+
+GO ?= go
+TESTFLAGS ?=
+export GO
+
+ifndef VERSION
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+endif
+
+module := github.com/kwatchman/kwatchman
+ldflags := -s -w -X $(module)/serve.Version=$(VERSION) -X $(module)/watcher.Version=$(VERSION)
+gobuild := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "$(ldflags)"
+lint := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+
+# A new function is found by its folder.
+functions := $(patsubst functions/%/cmd/main.go,bin/%,$(wildcard functions/*/cmd/main.go))
+binaries := $(functions) $(if $(wildcard watcher/cmd/main.go),bin/watcher) $(if $(wildcard main.go),bin/kwatchman)
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build: $(binaries) ## build the binaries of the functions, the watcher and the all-in-one in bin/
+
+# Go knows best what is up to date, so every binary is phony.
+.PHONY: $(binaries) bin/cluster bin/demo
+$(functions): bin/%:
+	$(gobuild) -o $@ ./functions/$*/cmd
+bin/watcher:
+	$(gobuild) -o $@ ./watcher/cmd
+bin/kwatchman:
+	$(gobuild) -o $@ .
+bin/demo:
+	@$(gobuild) -o $@ ./test/demo
+bin/cluster:
+	@cd test/cluster && CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o $(CURDIR)/bin/cluster ./cmd/cluster
+
+.PHONY: test
+test: build bin/cluster ## run all tests, with the race detector, on a real API server (builds one the first time: 6 minutes)
+	bin/cluster run -- $(GO) test -race $(TESTFLAGS) ./...
+	cd test/cluster && $(GO) test $(TESTFLAGS) ./cmd/cluster
+
+.PHONY: test-unit
+test-unit: ## run the tests that need no API server
+	env -u KWATCHMAN_TEST_KUBECONFIG $(GO) test $(TESTFLAGS) ./...
+	cd test/cluster && $(GO) test -short $(TESTFLAGS) ./cmd/cluster
+
+# Of test/cluster only the launcher: the other commands are two imports each,
+# and to check them is to compile Kubernetes once more.
+.PHONY: lint
+lint: ## check the code, its format, the walls between the parts and go.mod
+	$(lint) run ./...
+	cd test/cluster && $(lint) run ./cmd/cluster && $(lint) fmt --diff ./cmd
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+	tools/walls.sh
+
+.PHONY: fmt
+fmt: ## format the code
+	$(lint) fmt
+	cd test/cluster && $(lint) fmt ./cmd
+
+.PHONY: cluster
+cluster: bin/cluster ## start a Kubernetes control plane that keeps running, and print how to reach it
+	@bin/cluster start
+
+.PHONY: cluster-stop
+cluster-stop: bin/cluster ## end it and remove its data
+	@bin/cluster stop
+
+.PHONY: demo
+demo: build bin/cluster bin/demo ## show changes on their way; with KUBECONFIG set: those of that cluster
+	@if [ -n "$$KUBECONFIG" ]; then bin/demo; \
+	else bin/cluster run --kubeconfig-env KUBECONFIG -- bin/demo --change; fi
+
+.PHONY: clean
+clean: ## remove bin/
+	rm -rf bin
