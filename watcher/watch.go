@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -120,7 +121,7 @@ func (f *follower) sources(resources []client.Resource) []*source.Source {
 			places = append(places, place{r, ""})
 			continue
 		}
-		for _, ns := range f.cfg.Namespace {
+		for _, ns := range slices.Compact(slices.Sorted(slices.Values(f.cfg.Namespace))) {
 			places = append(places, place{r, ns})
 		}
 	}

@@ -55,7 +55,10 @@ func run(ctx context.Context, args []string) error {
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	klog.SetSlogLogger(log) // client-go's own lines in the same form
-	return watch(ctx, cfg, log)
+	if err := watch(ctx, cfg, log); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil // a stop that was asked for, also before the start was over
 }
 
 func parse(args []string) (action string, err error) {
