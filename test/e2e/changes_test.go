@@ -183,14 +183,10 @@ func TestASecretsValuesNeverLeaveTheWatcher(t *testing.T) {
 		}
 	}
 	require.Equal(t, 4, strings.Count(sink.String(), "POST / HTTP/1.1"))
-	var rotated struct {
-		Payload struct{ Data string }
-	}
 	lines := strings.Split(logProcess.stdout.String(), "\n")
-	require.NoError(t, json.Unmarshal([]byte(lines[1]), &rotated))
 	require.Contains(t, lines[1], "redacted:", "the rotation shows as a change")
 	require.Contains(t, lines[1], "password")
-	require.NotContains(t, lines[2], "redacted:%s", "an unchanged value is no change")
+	require.NotContains(t, lines[2], "+  password", "an unchanged value is no change")
 }
 
 func TestObjectsThatExistAtTheStartAreNoEvents(t *testing.T) {
