@@ -4,13 +4,13 @@
 package event
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Action is what happened to an object.
@@ -90,85 +90,6 @@ func (e *Event) Title() string {
 	return strings.ToUpper(string(e.Action)) + " " + e.Kind + " " + oneLine(name)
 }
 
-// Change is the data of an event.
-type Change struct {
-	Action Action `json:"action"`
-	// Object is the manifest after the change; absent on Delete.
-	Object json.RawMessage `json:"object,omitempty"`
-	// OldObject is the manifest before the change; absent on Add.
-	OldObject json.RawMessage `json:"oldObject,omitempty"`
-	// ChangedBy names the field managers that own what changed; empty when
-	// Kubernetes recorded nobody.
-	ChangedBy []Manager `json:"changedBy"`
-	Diff      *Diff     `json:"diff,omitempty"`
-	Payload   *Payload  `json:"payload,omitempty"`
-
-	// Extra holds the members of data that this version does not know, so that
-	// what a foreign function adds survives the functions behind it.
-	Extra map[string]json.RawMessage `json:"-"`
-}
-
-// Manager is an entry of metadata.managedFields without its fields: who wrote,
-// never a claim about a person.
-type Manager struct {
-	Manager     string `json:"manager"`
-	Operation   string `json:"operation"`
-	Subresource string `json:"subresource,omitempty"`
-	// Time is missing where Kubernetes writes none, as for scale.
-	Time *time.Time `json:"time,omitempty"`
-}
-
-// Diff says what changed between the cleaned manifests.
-type Diff struct {
-	// Summary is one line for people.
-	Summary string `json:"summary"`
-	// Changes lists the fields that changed, at most 256 KiB of them.
-	Changes []FieldChange `json:"changes"`
-	// Omitted counts the changes left out of Changes to keep that limit.
-	Omitted int `json:"omitted,omitempty"`
-	// Patch turns the old manifest into the new one (RFC 7396 merge patch).
-	Patch json.RawMessage `json:"patch,omitempty"`
-}
-
-// FieldChange is one field that was added, removed or replaced.
-type FieldChange struct {
-	Op   string `json:"op"` // "add", "remove" or "replace"
-	Path string `json:"path"`
-	From any    `json:"from,omitempty"`
-	To   any    `json:"to,omitempty"`
-}
-
-// Payload is the free field of an event, which log and slack show.
-type Payload struct {
-	ContentType string `json:"contentType"`
-	// Data is a JSON string for text, or any JSON value for a JSON content type.
-	Data json.RawMessage `json:"data,omitempty"`
-	// DataBase64 holds bytes that are not text.
-	DataBase64 []byte `json:"dataBase64,omitempty"`
-}
-
-// TextPayload is a payload of text.
-func TextPayload(contentType, text string) *Payload {
-	data, _ := marshal(text) // a string always encodes
-	return &Payload{ContentType: contentType, Data: data}
-}
-
-// Text is the payload for people: the text itself, JSON as it stands, and for
-// bytes how many there are.
-func (p *Payload) Text() string {
-	if p == nil {
-		return ""
-	}
-	if len(p.DataBase64) > 0 {
-		return fmt.Sprintf("(%d bytes of %s)", len(p.DataBase64), oneLine(p.ContentType))
-	}
-	var s string
-	if json.Unmarshal(p.Data, &s) == nil {
-		return s
-	}
-	return string(p.Data)
-}
-
 // NewID is the deterministic id of a change: resourceVersion is that of the
 // object, on Delete that of the old object.
 func NewID(uid, resourceVersion string, action Action) string {
@@ -200,9 +121,15 @@ func NewSubject(group, version, resource, namespace, name string) string {
 // line and holds no data of the manifests.
 func (e *Event) Validate() error {
 	required := []struct{ name, value string }{
-		{"id", e.ID}, {"source", e.Source}, {"subject", e.Subject}, {"cluster", e.Cluster},
-		{"apiversion", e.APIVersion}, {"kind", e.Kind}, {"name", e.Name},
-		{"partitionkey", e.PartitionKey}, {"via", e.Via},
+		{"id", e.ID},
+		{"source", e.Source},
+		{"subject", e.Subject},
+		{"cluster", e.Cluster},
+		{"apiversion", e.APIVersion},
+		{"kind", e.Kind},
+		{"name", e.Name},
+		{"partitionkey", e.PartitionKey},
+		{"via", e.Via},
 	}
 	var missing []string
 	for _, r := range required {
@@ -216,83 +143,25 @@ func (e *Event) Validate() error {
 	if len(missing) > 0 {
 		return errors.New("missing attribute: " + strings.Join(missing, ", "))
 	}
+	if name, ok := e.unprintable(); ok {
+		return fmt.Errorf("attribute %s holds a control character", clip(oneLine(name), 60))
+	}
 	return e.validateChange()
 }
 
-func (c *Change) validateChange() error {
-	var needOld, needNew bool
-	switch c.Action {
-	case Add:
-		needNew = true
-	case Update:
-		needOld, needNew = true, true
-	case Delete:
-		needOld = true
-	case "":
-		return errors.New("missing action in data: want Add, Update or Delete")
-	default:
-		return fmt.Errorf("unknown action %q in data: want Add, Update or Delete", clip(string(c.Action), 40))
+// unprintable names an attribute that no header can carry unchanged. Name is
+// path-escaped on its way and may hold anything.
+func (e *Event) unprintable() (name string, found bool) {
+	values := map[string]string{
+		"id": e.ID, "source": e.Source, "subject": e.Subject, "cluster": e.Cluster,
+		"apiversion": e.APIVersion, "kind": e.Kind, "namespace": e.Namespace,
+		"partitionkey": e.PartitionKey, "via": e.Via,
 	}
-	if needNew && !isObject(c.Object) {
-		return fmt.Errorf("data of action %s needs a JSON object in object", c.Action)
+	maps.Copy(values, e.Extensions)
+	for name, value := range values {
+		if strings.ContainsFunc(value, unicode.IsControl) {
+			return name, true
+		}
 	}
-	if needOld && !isObject(c.OldObject) {
-		return fmt.Errorf("data of action %s needs a JSON object in oldObject", c.Action)
-	}
-	return nil
-}
-
-func isObject(raw json.RawMessage) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{"))
-}
-
-// known are the members of data that have a field of their own.
-var known = [...]string{"action", "object", "oldObject", "changedBy", "diff", "payload"}
-
-// MarshalJSON writes the known members and those of Extra.
-func (c Change) MarshalJSON() ([]byte, error) {
-	type plain Change
-	if c.ChangedBy == nil {
-		c.ChangedBy = []Manager{}
-	}
-	out, err := marshal(plain(c))
-	if err != nil || len(c.Extra) == 0 {
-		return out, err
-	}
-	extra, err := marshal(c.Extra)
-	if err != nil {
-		return nil, err
-	}
-	return append(append(out[:len(out)-1], ','), extra[1:]...), nil
-}
-
-// UnmarshalJSON reads the known members and keeps the others in Extra.
-func (c *Change) UnmarshalJSON(data []byte) error {
-	type plain Change
-	var p plain
-	if err := json.Unmarshal(data, &p); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, &p.Extra); err != nil {
-		return err
-	}
-	for _, k := range known {
-		delete(p.Extra, k)
-	}
-	if len(p.Extra) == 0 {
-		p.Extra = nil
-	}
-	*c = Change(p)
-	return nil
-}
-
-// marshal is json.Marshal without HTML escapes, which only make diffs longer.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return "", false
 }

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,12 @@ type Error struct {
 	Err        error
 }
 
-func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Error() string {
+	if e.Err == nil { // a status alone says enough for some
+		return http.StatusText(e.Status)
+	}
+	return e.Err.Error()
+}
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
@@ -117,7 +123,8 @@ func receive(w http.ResponseWriter, r *http.Request) (Event, error) {
 		return Event{}, tooLarge
 	}
 	if err != nil {
-		return Event{}, &Error{Status: http.StatusBadRequest, Err: fmt.Errorf("read body: %w", err)}
+		// The connection failed, not the event: another attempt may bring it.
+		return Event{}, &Error{Status: http.StatusRequestTimeout, Err: fmt.Errorf("read body: %w", err)}
 	}
 	e, err := Decode(r.Header, body)
 	if err != nil {
@@ -134,6 +141,9 @@ func answerContinue(w http.ResponseWriter, r *http.Request, in *Event, out Event
 	out = *in
 	out.Change = change
 	out.Continue = new(true)
+	if err := out.Validate(); err != nil { // here, not as a 400 of the next function
+		return Permanent(fmt.Errorf("invalid answer: %w", err))
+	}
 	reply, err := out.ToCloudEvent()
 	if err != nil {
 		return Permanent(err)
@@ -156,12 +166,14 @@ func answerStop(w http.ResponseWriter, reason string) {
 func fail(w http.ResponseWriter, r *http.Request, id string, err error) {
 	status := http.StatusInternalServerError
 	if e, ok := errors.AsType[*Error](err); ok {
-		status = e.Status
+		if e.Status >= 400 && e.Status < 600 { // anything else would pass for a success
+			status = e.Status
+		}
 		if e.RetryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 		}
 	}
-	text := clip(oneLine(err.Error()), MaxErrorBody-1)
+	text := clip(oneLine(cmp.Or(err.Error(), http.StatusText(status))), MaxErrorBody-1)
 	slog.WarnContext(r.Context(), "event not handled", "id", id, "status", status, "error", text)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

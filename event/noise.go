@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -54,6 +55,9 @@ func DecodeManifest(raw []byte) (map[string]any, error) {
 	var m map[string]any
 	if err := dec.Decode(&m); err != nil {
 		return nil, fmt.Errorf("decode manifest: %s", jsonProblem(err))
+	}
+	if dec.More() {
+		return nil, errors.New("decode manifest: more than one JSON value")
 	}
 	return m, nil
 }

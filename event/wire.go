@@ -1,19 +1,15 @@
 package event
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/cloudevents/sdk-go/v2/types"
@@ -136,52 +132,6 @@ func NewRequest(ctx context.Context, target string, e *Event) (*http.Request, er
 		return nil, err
 	}
 	return cehttp.NewHTTPRequestFromEvent(ctx, target, out)
-}
-
-// ErrNoCloudEvent is returned by Decode for a message that carries none.
-var ErrNoCloudEvent = errors.New("not a CloudEvent: want ce- headers with Content-Type application/json, or Content-Type application/cloudevents+json")
-
-// Decode reads an event from a request's or a reply's header and body, in
-// binary or structured mode.
-func Decode(header http.Header, body []byte) (Event, error) {
-	if header.Get("Ce-Specversion") == "" && mediaType(header.Get("Content-Type")) != ce.ApplicationCloudEventsJSON {
-		return Event{}, ErrNoCloudEvent
-	}
-	in, err := binding.ToEvent(context.Background(), cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body))))
-	if errors.Is(err, binding.ErrUnknownEncoding) {
-		return Event{}, ErrNoCloudEvent
-	}
-	if err != nil {
-		return Event{}, fmt.Errorf("not a valid CloudEvent: %s", jsonProblem(err))
-	}
-	return FromCloudEvent(*in)
-}
-
-// IsCloudEvent tells whether a message claims to be a CloudEvent.
-func IsCloudEvent(header http.Header) bool {
-	return header.Get("Ce-Specversion") != "" || strings.HasPrefix(mediaType(header.Get("Content-Type")), "application/cloudevents")
-}
-
-func isJSON(contentType string) bool { return mediaType(contentType) == ce.ApplicationJSON }
-
-func mediaType(contentType string) string {
-	mt, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return ""
-	}
-	return mt
-}
-
-// jsonProblem keeps what a JSON error says about the syntax and leaves out
-// what it might repeat of the content.
-func jsonProblem(err error) string {
-	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Sprintf("%s where %s is wanted at byte %d", clip(t.Value, 20), t.Type, t.Offset)
-	}
-	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Sprintf("syntax error at byte %d", s.Offset)
-	}
-	return clip(oneLine(err.Error()), 200)
 }
 
 // oneLine replaces control characters, so that text from outside cannot break
