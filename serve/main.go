@@ -91,10 +91,11 @@ func parse(args []string) (action string, err error) {
 func help(w io.Writer, name, prefix string, cfg any) error {
 	_, _ = fmt.Fprintf(w, "%s is a function of a kwatchman chain: it answers CloudEvents over HTTP.\n\n"+
 		"Settings, as environment variables (default in brackets):\n", name)
-	if err := settings.Usage(w, prefix, cfg); err != nil {
+	port := fmt.Sprintf("PORT\twhere to listen; 0 takes a free port (%d)", defaultPort)
+	if err := settings.Usage(w, prefix, cfg, port); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "  PORT  where to listen; 0 takes a free port (%d)\n\nFlags: --help, --version\n", defaultPort)
+	_, err := io.WriteString(w, "\nFlags: --help, --version\n")
 	return err
 }
 

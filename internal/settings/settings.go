@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"text/tabwriter"
+	"text/template"
 
 	"github.com/kelseyhightower/envconfig"
 )
@@ -72,23 +73,36 @@ func Names(prefix string, cfg any) ([]string, error) {
 	return strings.Fields(b.String()), nil
 }
 
-// Usage prints a line for each setting: name, default and the text of the
-// field's desc tag.
-func Usage(w io.Writer, prefix string, cfg any) error {
-	names, err := Names(prefix, cfg)
+// Usage prints a line for each setting: name, the text of the field's desc tag
+// and the value that cfg holds as the default. more are further lines to align
+// with them, name and text separated by a tab.
+func Usage(w io.Writer, prefix string, cfg any, more ...string) error {
+	lines, err := template.New("usage").Funcs(template.FuncMap{"default": defaultText}).Parse(
+		"{{range .}}  {{.Key}}\t{{.Tags.Get \"desc\"}}{{default .Field}}\n{{end}}")
 	if err != nil {
 		return err
 	}
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	v := reflect.Indirect(reflect.ValueOf(cfg))
-	for i, name := range names {
-		text := v.Type().Field(i).Tag.Get("desc")
-		if d := fmt.Sprint(v.Field(i).Interface()); d != "" && d != "0" && d != "[]" && d != "false" {
-			text += " (" + d + ")"
-		}
-		_, _ = fmt.Fprintf(tw, "  %s\t%s\n", name, text)
+	// envconfig walks the fields, so that only those show that it also reads.
+	if err := envconfig.Usaget(prefix, cfg, tw, lines); err != nil {
+		return err
+	}
+	for _, line := range more {
+		_, _ = fmt.Fprintf(tw, "  %s\n", line) // Flush tells of an error
 	}
 	return tw.Flush()
+}
+
+// defaultText is a value as the environment would give it, in brackets.
+func defaultText(v reflect.Value) string {
+	if v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 {
+		return ""
+	}
+	text := fmt.Sprint(v.Interface())
+	if v.Kind() == reflect.Slice {
+		text = strings.Join(strings.Fields(strings.Trim(text, "[]")), ",")
+	}
+	return " (" + text + ")"
 }
 
 func refuseUnknown(prefix string, names []string) error {
