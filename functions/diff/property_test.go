@@ -1,0 +1,181 @@
+package diff
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kwatchman/kwatchman/event"
+)
+
+// seeds is how many pairs of manifests each property is tried on.
+const seeds = 3000
+
+// forRandomPairs runs check on pairs of manifests and what the function
+// answers to them; old and new are what it sees after Clean.
+func forRandomPairs(t *testing.T, nulls bool, check func(t *testing.T, old, new map[string]any, out *event.Event)) {
+	t.Helper()
+	for seed := range uint64(seeds) {
+		r := newRandom(seed)
+		r.nulls = nulls
+		before := r.object(4)
+		after := r.editObject(before, 4)
+		e := changed(compact(t, before), compact(t, after))
+		if old, err := event.DecodeManifest(e.OldObject); err == nil {
+			before = old
+		}
+		event.Clean(before)
+		event.Clean(after)
+		out, err := handle(t.Context(), e)
+		if same(before, after) {
+			require.Nil(t, out, "seed %d", seed)
+			require.ErrorContains(t, err, "stop: ", "seed %d", seed)
+			continue
+		}
+		require.NoError(t, err, "seed %d", seed)
+		if !t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { check(t, before, after, out) }) {
+			return
+		}
+	}
+}
+
+func TestPatchTurnsTheOldManifestIntoTheNew(t *testing.T) {
+	forRandomPairs(t, false, func(t *testing.T, old, new map[string]any, out *event.Event) {
+		patch, err := event.DecodeManifest(out.Diff.Patch)
+		require.NoError(t, err)
+		require.Equal(t, compact(t, new), compact(t, applyMergePatch(old, patch)))
+	})
+}
+
+// applyMergePatch is the algorithm of RFC 7396, section 2.
+func applyMergePatch(target, patch any) any {
+	p, ok := patch.(map[string]any)
+	if !ok {
+		return patch
+	}
+	out := map[string]any{}
+	if t, ok := target.(map[string]any); ok {
+		for key, value := range t {
+			out[key] = value
+		}
+	}
+	for key, value := range p {
+		if value == nil {
+			delete(out, key)
+		} else {
+			out[key] = applyMergePatch(out[key], value)
+		}
+	}
+	return out
+}
+
+func TestUnifiedDiffTurnsTheOldYAMLIntoTheNew(t *testing.T) {
+	forRandomPairs(t, true, func(t *testing.T, old, new map[string]any, out *event.Event) {
+		require.Equal(t, renderYAML(new, old), applyUnified(t, renderYAML(old, new), out.Payload.Text()))
+	})
+}
+
+// applyUnified applies a unified diff strictly: every header counts right,
+// every line of context and every removed line is the one that stands there.
+func applyUnified(t *testing.T, old, text string) string {
+	t.Helper()
+	lines := splitLines(text)
+	require.GreaterOrEqual(t, len(lines), 3)
+	require.True(t, strings.HasPrefix(lines[0], "--- ") && strings.HasPrefix(lines[1], "+++ "))
+	from, at := splitLines(old), 0
+	var to []string
+	for i := 2; i < len(lines); {
+		fields := strings.Fields(lines[i])
+		require.Equal(t, "@@", fields[0], lines[i])
+		oldStart, oldCount := parseSpan(t, fields[1], "-")
+		newStart, newCount := parseSpan(t, fields[2], "+")
+		to = append(to, from[at:oldStart]...)
+		at = oldStart
+		require.Len(t, to, newStart, lines[i])
+		for i++; i < len(lines) && !strings.HasPrefix(lines[i], "@@"); i++ {
+			if mark := lines[i][0]; mark == '+' {
+				newCount--
+			} else {
+				require.Equal(t, from[at], lines[i][1:])
+				at++
+				oldCount--
+				if mark == '-' {
+					continue
+				}
+				newCount--
+			}
+			to = append(to, lines[i][1:])
+		}
+		require.Zero(t, oldCount)
+		require.Zero(t, newCount)
+	}
+	return strings.Join(append(to, from[at:]...), "\n") + "\n"
+}
+
+// parseSpan gives the lines before a range and how many it has.
+func parseSpan(t *testing.T, s, sign string) (before, count int) {
+	t.Helper()
+	start, size, ok := strings.Cut(strings.TrimPrefix(s, sign), ",")
+	before, err := strconv.Atoi(start)
+	require.NoError(t, err)
+	count = 1
+	if ok {
+		count, err = strconv.Atoi(size)
+		require.NoError(t, err)
+	}
+	if count > 0 {
+		before--
+	}
+	return before, count
+}
+
+func TestChangesAreCompleteOrderedAndReadable(t *testing.T) {
+	forRandomPairs(t, true, func(t *testing.T, old, new map[string]any, out *event.Event) {
+		require.NotEmpty(t, out.Diff.Changes)
+		require.Zero(t, out.Diff.Omitted)
+		seen := map[string]bool{}
+		for _, c := range out.Diff.Changes {
+			require.False(t, seen[c.Path], "%s twice", c.Path)
+			seen[c.Path] = true
+			require.NotEqual(t, compact(t, c.From)+c.Op, compact(t, c.To)+opReplace)
+			requireHarmless(t, c.Path, "")
+		}
+		requireHarmless(t, out.Diff.Summary, "")
+		requireHarmless(t, out.Payload.Text(), "\n")
+		again := compare(old, new, maxPart)
+		require.Equal(t, again.changes, out.Diff.Changes)
+	})
+}
+
+// requireHarmless wants text that cannot upset a line, a header or a terminal.
+func requireHarmless(t *testing.T, s, but string) {
+	t.Helper()
+	for _, r := range s {
+		if !unicode.IsPrint(r) && !strings.ContainsRune(but, r) {
+			require.Failf(t, "raw control character", "%U in %q", r, s)
+		}
+	}
+}
+
+// TestEncodedSizeIsWhatJSONTakes: an estimate that is too small breaks the
+// limits, one that is too large wastes them.
+func TestEncodedSizeIsWhatJSONTakes(t *testing.T) {
+	for seed := range uint64(seeds) {
+		r := newRandom(seed)
+		r.nulls = true
+		v := r.value(4)
+		exact, size := len(compact(t, v)), encodedSize(v)
+		require.GreaterOrEqual(t, size, exact, "seed %d", seed)
+		require.LessOrEqual(t, size, exact+exact/3+8, "seed %d", seed)
+		if s, ok := v.(string); ok {
+			require.Equal(t, exact, encodedString(s), "seed %d: %q", seed, s)
+		}
+	}
+	require.Equal(t, len(`"\u0000\u001b\b\f\n\r\t\"\\\u2028"`), encodedString("\x00\x1b\b\f\n\r\t\"\\\u2028"))
+	require.Equal(t, 4, encodedSize(json.Number("1.10")))
+}
