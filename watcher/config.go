@@ -39,7 +39,7 @@ type Config struct {
 	Handlers []string `split_words:"true" desc:"the chain: URLs of functions in order, separated by commas"`
 
 	Kubeconfig  string   `split_words:"true" desc:"path of a kubeconfig (KUBECONFIG, ~/.kube/config, or the Pod's service account)"`
-	LogLevel    LogLevel `split_words:"true" desc:"debug, info, warn or error"`
+	LogLevel    LogLevel `split_words:"true" desc:"debug, info, warn or error (info)"`
 	ClusterName string   `split_words:"true" desc:"name of the cluster in events (the UID of namespace kube-system)"`
 	Initial     Initial  `split_words:"true" desc:"baseline: objects that exist at the start are no changes; emit: each is an Add"`
 	Concurrency int      `split_words:"true" desc:"objects whose changes are delivered at once"`
@@ -180,9 +180,12 @@ func (c *Config) validate() error {
 		value int64
 		min   int64
 	}{
-		{"KW_CONCURRENCY", int64(c.Concurrency), 1}, {"KW_QUEUE_EVENTS", int64(c.QueueEvents), 1},
-		{"KW_TIMEOUT", int64(c.Timeout), 0}, {"KW_RETRY_MAX", int64(c.RetryMax), 0},
-		{"KW_RETRY_WAIT_MIN", int64(c.RetryWaitMin), 1}, {"KW_RETRY_WAIT_MAX", int64(c.RetryWaitMax), int64(c.RetryWaitMin)},
+		{"KW_CONCURRENCY", int64(c.Concurrency), 1},
+		{"KW_QUEUE_EVENTS", int64(c.QueueEvents), 1},
+		{"KW_TIMEOUT", int64(c.Timeout), 0},
+		{"KW_RETRY_MAX", int64(c.RetryMax), 0},
+		{"KW_RETRY_WAIT_MIN", int64(c.RetryWaitMin), 1},
+		{"KW_RETRY_WAIT_MAX", int64(c.RetryWaitMax), int64(c.RetryWaitMin)},
 	} {
 		if limit.value < limit.min {
 			return fmt.Errorf("%s: bad value: too small", limit.name)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"text/template"
+	"time"
 
 	"github.com/kelseyhightower/envconfig"
 )
@@ -99,6 +100,9 @@ func defaultText(v reflect.Value) string {
 		return ""
 	}
 	text := fmt.Sprint(v.Interface())
+	if d, ok := v.Interface().(time.Duration); ok && d%time.Minute == 0 {
+		text = strings.TrimSuffix(text, "0s")
+	}
 	if v.Kind() == reflect.Slice {
 		text = strings.Join(strings.Fields(strings.Trim(text, "[]")), ",")
 	}
@@ -114,6 +118,9 @@ func refuseUnknown(prefix string, names []string) error {
 		name, value, _ := strings.Cut(kv, "=")
 		if !strings.HasPrefix(name, prefix+"_") || known[name] || isServiceLink(name, value) {
 			continue
+		}
+		if len(names) == 0 {
+			return fmt.Errorf("unknown setting %s: there are no settings that start with %s_", name, prefix)
 		}
 		return fmt.Errorf("unknown setting %s: want %s", name, strings.Join(names, ", "))
 	}

@@ -41,6 +41,7 @@ data:
     timeout = 5s
 `
 
+//nolint:gosec // a password of the demo
 const secret = `
 apiVersion: v1
 kind: Secret

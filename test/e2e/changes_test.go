@@ -65,7 +65,9 @@ func TestEachChangeOfADeploymentTravelsThroughDiffAndLog(t *testing.T) {
 
 	require.Empty(t, gone.Object)
 	require.Empty(t, gone.ChangedBy)
-	var old struct{ Metadata struct{ ResourceVersion string } }
+	var old struct {
+		Metadata struct{ ResourceVersion string }
+	}
 	require.NoError(t, json.Unmarshal(gone.OldObject, &old))
 	require.Equal(t, strings.ToLower(uid+"."+old.Metadata.ResourceVersion+".delete"), gone.ID)
 

@@ -86,7 +86,7 @@ func start(t *testing.T, name string, env ...string) *process {
 	t.Helper()
 	p := &process{
 		t: t, name: name, stdout: &output{}, stderr: &output{}, ended: make(chan struct{}),
-		cmd: exec.Command(filepath.Join(binaries, name)), //nolint:gosec // built by TestMain
+		cmd: exec.Command(filepath.Join(binaries, name)),
 	}
 	p.cmd.Env = environment(env)
 	stdout, err := p.cmd.StdoutPipe()
@@ -168,7 +168,7 @@ func (p *process) wait() int {
 // runToEnd runs a program that ends by itself.
 func runToEnd(t *testing.T, name string, args, env []string) (code int, stdout, stderr string) {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(binaries, name), args...) //nolint:gosec // built by TestMain
+	cmd := exec.Command(filepath.Join(binaries, name), args...)
 	cmd.Env = environment(env)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -56,8 +55,11 @@ func TestAWatcherThatCannotStartSaysWhyInOneLine(t *testing.T) {
 		{"refused credentials", []string{"KW_KUBECONFIG=" + noRights, anywhere}, `refuses the credentials`},
 		{"no kubeconfig", []string{"KW_KUBECONFIG=" + absent, anywhere}, `kubeconfig: .*absent`},
 		{"no cluster at all", []string{"HOME=" + t.TempDir(), anywhere}, `no cluster to watch: set KW_KUBECONFIG`},
-		{"forbidden resource", []string{"KW_KUBECONFIG=" + forbidden, anywhere, "KW_RESOURCES=secrets", "KW_NAMESPACE=" + c.namespace},
-			`watch secrets: .*cannot list.*add to its Role in namespace ` + c.namespace + ` the rule \{apiGroups: \[""\], resources: \["secrets"\], verbs: \["list", "watch"\]\}`},
+		{
+			"forbidden resource",
+			[]string{"KW_KUBECONFIG=" + forbidden, anywhere, "KW_RESOURCES=secrets", "KW_NAMESPACE=" + c.namespace},
+			`watch secrets: .*cannot list.*add to its Role in namespace ` + c.namespace + ` the rule \{apiGroups: \[""\], resources: \["secrets"\], verbs: \["list", "watch"\]\}`,
+		},
 		{"forbidden verb", []string{"KW_KUBECONFIG=" + forbidden, anywhere, "KW_RESOURCES=cm", "KW_NAMESPACE=" + c.namespace}, `watch configmaps: .*cannot watch.*add to its Role`},
 		{"port in use", []string{here, anywhere, "KW_METRICS_ADDR=" + strings.TrimPrefix(recordRaw(t).URL, "http://")}, `KW_METRICS_ADDR: .*in use`},
 	}
@@ -74,7 +76,7 @@ func TestAWatcherThatCannotStartSaysWhyInOneLine(t *testing.T) {
 				}
 			}
 			require.Len(t, plain, 1, stderr)
-			require.Regexp(t, regexp.MustCompile(`^watcher: .*`+tt.want), plain[0])
+			require.Regexp(t, `^watcher: .*`+tt.want, plain[0])
 			require.NotContains(t, stderr, "secret-word")
 			require.NotContains(t, stderr, "goroutine")
 		})
@@ -104,7 +106,7 @@ func TestAFunctionThatCannotStartSaysWhyInOneLine(t *testing.T) {
 			code, stdout, stderr := runToEnd(t, tt.function, tt.args, tt.env)
 			require.Equal(t, 1, code, stderr)
 			require.Empty(t, stdout)
-			require.Regexp(t, regexp.MustCompile(`^`+tt.function+`: .*`+tt.want+`.*\n$`), stderr)
+			require.Regexp(t, `^`+tt.function+`: .*`+tt.want+`.*\n$`, stderr)
 			require.Equal(t, 1, strings.Count(stderr, "\n"))
 			require.NotContains(t, stderr, "secret-word")
 		})
@@ -149,7 +151,7 @@ func TestFunctionsLinkNoKubernetesAndTheWatcherLinksNoFunction(t *testing.T) {
 
 func dependencies(t *testing.T, pkg string) []string {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-deps", pkg).Output() //nolint:gosec // our own packages
+	out, err := exec.Command("go", "list", "-deps", pkg).Output()
 	require.NoError(t, err)
 	return strings.Fields(string(out))
 }

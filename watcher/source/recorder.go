@@ -3,7 +3,7 @@ package source
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/watcher/object"
@@ -16,7 +16,7 @@ import (
 // log the object.
 type recorder struct {
 	source *Source
-	ctx    context.Context //nolint:containedctx // the reflector's store interface passes none
+	ctx    context.Context // the store interface passes none
 	cancel context.CancelFunc
 	err    error // why the source ended by itself; read after the reflector returned
 }
@@ -107,4 +107,4 @@ func (r *recorder) emit(changes []*state.Change, err error) {
 	}
 }
 
-var _ v1.ObjectMetaAccessor = (*object.Object)(nil)
+var _ metav1.ObjectMetaAccessor = (*object.Object)(nil)

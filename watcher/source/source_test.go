@@ -210,7 +210,7 @@ func (s *server) follow(before func(ctx context.Context), change func(*Config)) 
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
 	go func() { f.ended <- f.source.Run(ctx) }()
-	s.t.Cleanup(func() { f.stop() })
+	s.t.Cleanup(func() { _ = f.stop() })
 	select {
 	case <-synced:
 	case err := <-f.ended:
