@@ -19,6 +19,8 @@ import (
 type Item interface {
 	// Subject names the object: items of one subject stay in order.
 	Subject() string
+	// ID is that of the event, known without building it.
+	ID() string
 	// Size is the memory in bytes that the item holds while it waits.
 	Size() int
 	// Event builds the event; it is called again for a repeated attempt.
@@ -58,13 +60,12 @@ type Chain struct {
 
 // New checks the steps' URLs and prepares the chain; Run starts it.
 func New(cfg Config) (*Chain, error) {
-	client, err := newHTTPClient(cfg)
-	if err != nil {
-		return nil, err
+	if len(cfg.Steps) == 0 {
+		return nil, errors.New("the chain has no steps")
 	}
 	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.QueueEvents, cfg.QueueBytes)}
 	for i, target := range cfg.Steps {
-		s, err := newStep(i+1, target, client, cfg)
+		s, err := newStep(i+1, target, cfg)
 		if err != nil {
 			return nil, err
 		}
@@ -73,8 +74,8 @@ func New(cfg Config) (*Chain, error) {
 	return c, nil
 }
 
-// Push queues an item for delivery. It blocks while the queue is full and
-// fails only with ctx's error.
+// Push queues an item for delivery, which Close must not have ended yet. It
+// blocks while the queue is full and fails only with ctx's error.
 func (c *Chain) Push(ctx context.Context, item Item) error {
 	return c.queue.push(ctx, &delivery{item: item, size: item.Size()})
 }
@@ -84,67 +85,82 @@ func (c *Chain) Waiting() int { return c.queue.len() }
 
 // Run delivers until Close has been called and the queue is empty, or ctx
 // ends, which breaks off what is in flight. The error says how many changes
-// that left undelivered.
+// that left undelivered; each of them is logged.
 func (c *Chain) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, c.queue.abort)
+	defer stop()
 	var workers sync.WaitGroup
 	for range c.cfg.Concurrency {
 		workers.Go(func() {
-			for l := c.queue.next(ctx); l != nil; l = c.queue.next(ctx) {
-				c.work(ctx, l)
+			for l, d := c.queue.next(); l != nil; l, d = c.queue.next() {
+				c.work(ctx, l, d)
 			}
 		})
 	}
 	workers.Wait()
-	if n := c.queue.len(); n > 0 {
-		return fmt.Errorf("%d changes were not delivered before the stop", n)
+	c.queue.abort() // ctx may have ended just now; no timer outlives Run
+	for _, s := range c.steps {
+		s.client.HTTPClient.CloseIdleConnections()
+	}
+	left := c.queue.left()
+	for _, d := range left {
+		c.giveUp(d, errStopped)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("%d changes were not delivered before the stop", len(left))
 	}
 	return nil
 }
+
+var errStopped = errors.New("the stop came first")
 
 // Close lets Run end once the queue is empty. What waits for its next attempt
 // gets a last one at once.
 func (c *Chain) Close() { c.queue.close() }
 
-// delivery is an item on its way.
+// delivery is an item on its way. It belongs to the worker that took its lane,
+// else to the queue.
 type delivery struct {
 	item     Item
 	size     int
 	step     int    // index of the step that is next
 	input    []byte // packed input of that step; nil for the first
 	attempts int    // at that step
+	failures int    // attempts that count for RetryMax
 }
 
 // work delivers the first item of a lane as far as it gets.
-func (c *Chain) work(ctx context.Context, l *lane) {
-	d := l.first()
-	e, err := c.input(d)
-	if err != nil {
-		c.giveUp(d, nil, err)
-		c.queue.done(l)
-		return
-	}
-	for e != nil && d.step < len(c.steps) {
+func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
+	var e *event.Event // input of the step that is next; built when it is needed
+	for d.step < len(c.steps) {
 		s := c.steps[d.step]
 		if wait := s.pausedFor(); wait > 0 && c.park(l, d, e, wait) {
 			return
 		}
-		out, err := s.call(ctx, e)
-		if err == nil {
-			e = out
-			c.advance(d)
-			continue
+		if e == nil {
+			var err error
+			if e, err = c.input(d); err != nil {
+				c.giveUp(d, err)
+				break
+			}
 		}
-		if ctx.Err() != nil {
-			c.giveUp(d, e, fmt.Errorf("broken off by the stop: %w", err))
-			c.queue.done(l)
-			return
+		d.attempts++
+		next, err := s.call(ctx, e)
+		if err != nil {
+			if ctx.Err() != nil {
+				return // Run reports what is left
+			}
+			if c.retry(l, d, e, s, err) {
+				return
+			}
+			c.giveUp(d, err)
+			break
 		}
-		if c.retry(l, d, e, s, err) {
-			return
+		if next == nil {
+			break
 		}
-		c.giveUp(d, e, err)
-		c.queue.done(l)
-		return
+		e = next
+		c.advance(d)
 	}
 	c.queue.done(l)
 }
@@ -155,7 +171,7 @@ func (c *Chain) advance(d *delivery) {
 		d.input = nil
 		c.queue.resize(d, d.item.Size())
 	}
-	d.step, d.attempts = d.step+1, 0
+	d.step, d.attempts, d.failures = d.step+1, 0, 0
 }
 
 // input is the event for the step that is next.
@@ -186,18 +202,18 @@ func (c *Chain) retry(l *lane, d *delivery, e *event.Event, s *step, err error) 
 		s.pause(f.pause)
 		return c.park(l, d, e, f.pause)
 	}
-	d.attempts++
-	if c.cfg.RetryMax > 0 && d.attempts > c.cfg.RetryMax {
+	d.failures++
+	if c.cfg.RetryMax > 0 && d.failures > c.cfg.RetryMax {
 		return false
 	}
-	return c.park(l, d, e, c.backoff(d.attempts))
+	return c.park(l, d, e, c.backoff(d.failures))
 }
 
 // backoff doubles from RetryWaitMin up to RetryWaitMax, of which a random half
 // to the whole is waited.
-func (c *Chain) backoff(attempts int) time.Duration {
+func (c *Chain) backoff(failures int) time.Duration {
 	wait := c.cfg.RetryWaitMin
-	for range attempts - 1 {
+	for range failures - 1 {
 		if wait >= c.cfg.RetryWaitMax/2 {
 			wait = c.cfg.RetryWaitMax
 			break
@@ -223,13 +239,7 @@ func (c *Chain) park(l *lane, d *delivery, e *event.Event, wait time.Duration) b
 }
 
 // giveUp reports a change that will not be delivered.
-func (c *Chain) giveUp(d *delivery, e *event.Event, err error) {
-	attrs := []any{"subject", d.item.Subject(), "attempts", d.attempts + 1, "error", err}
-	if e != nil {
-		attrs = append(attrs, "id", e.ID)
-	}
-	if d.step < len(c.steps) {
-		attrs = append(attrs, "step", c.steps[d.step].name)
-	}
-	c.log.Error("change not delivered", attrs...)
+func (c *Chain) giveUp(d *delivery, err error) {
+	c.log.Error("change not delivered", "id", d.item.ID(), "subject", d.item.Subject(),
+		"step", c.steps[d.step].name, "attempts", d.attempts, "error", err)
 }

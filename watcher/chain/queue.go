@@ -13,14 +13,14 @@ type queue struct {
 	maxItems, maxBytes int
 
 	mu       sync.Mutex
+	work     sync.Cond // a lane is ready, or the queue has finished
+	room     sync.Cond // there may be room
 	lanes    map[string]*lane
 	ready    []*lane
 	items    int
 	bytes    int
-	closed   bool          // no more sleep: each item gets one last attempt
-	wakeup   chan struct{} // closed and replaced when a lane gets ready
-	freed    chan struct{} // closed and replaced when there may be room
-	finished bool          // nothing more will be handed out
+	closed   bool // no more sleep: each item gets one last attempt
+	finished bool // nothing more is handed out
 }
 
 type lane struct {
@@ -30,39 +30,33 @@ type lane struct {
 }
 
 func newQueue(maxItems, maxBytes int) *queue {
-	return &queue{
-		maxItems: maxItems, maxBytes: maxBytes, lanes: map[string]*lane{},
-		wakeup: make(chan struct{}), freed: make(chan struct{}),
-	}
+	q := &queue{maxItems: maxItems, maxBytes: maxBytes, lanes: map[string]*lane{}}
+	q.work.L, q.room.L = &q.mu, &q.mu
+	return q
 }
 
 // push appends an item to its lane. It blocks while the queue is full, which
-// holds the watch back; an item larger than the whole queue waits until the
-// queue is empty. The error is ctx's.
+// holds the watch back. The error is ctx's.
 func (q *queue) push(ctx context.Context, d *delivery) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		q.mu.Lock()
-		if q.items == 0 || q.items < q.maxItems && q.bytes+d.size <= q.maxBytes {
-			q.add(d)
-			q.mu.Unlock()
-			return nil
-		}
-		freed := q.freed
-		q.mu.Unlock()
-		select {
-		case <-freed:
-		case <-ctx.Done():
-		}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.full() {
+		stop := context.AfterFunc(ctx, func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.room.Broadcast()
+		})
+		defer stop()
 	}
-}
-
-func (q *queue) add(d *delivery) {
-	subject := d.item.Subject()
+	for q.full() && ctx.Err() == nil {
+		q.room.Wait()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	q.items++
 	q.bytes += d.size
+	subject := d.item.Subject()
 	l := q.lanes[subject]
 	if l == nil {
 		l = &lane{subject: subject}
@@ -70,35 +64,31 @@ func (q *queue) add(d *delivery) {
 		q.wake(l)
 	}
 	l.items = append(l.items, d)
+	return nil
 }
 
-// next hands out the lane that has been ready longest; nil when ctx has ended
-// or the queue is closed and empty.
-func (q *queue) next(ctx context.Context) *lane {
-	for {
-		q.mu.Lock()
-		if q.finished || ctx.Err() != nil {
-			q.mu.Unlock()
-			return nil
-		}
-		if len(q.ready) > 0 {
-			l := q.ready[0]
-			q.ready[0] = nil
-			q.ready = q.ready[1:]
-			q.mu.Unlock()
-			return l
-		}
-		wakeup := q.wakeup
-		q.mu.Unlock()
-		select {
-		case <-wakeup:
-		case <-ctx.Done():
-		}
+// full does not ask for the size of what comes next: the last item may pass
+// maxBytes, so that a large one is neither overtaken for ever by small ones nor
+// stuck behind one that is tried again and again.
+func (q *queue) full() bool { return q.items >= q.maxItems || q.bytes >= q.maxBytes }
+
+// next takes the lane that has been ready longest, waiting for one, and its
+// first item; nil when the queue has finished. push goes on appending to a
+// taken lane, so its items are read under the lock only.
+func (q *queue) next() (*lane, *delivery) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.ready) == 0 && !q.finished {
+		q.work.Wait()
 	}
+	if q.finished {
+		return nil, nil
+	}
+	l := q.ready[0]
+	q.ready[0] = nil
+	q.ready = q.ready[1:]
+	return l, l.items[0]
 }
-
-// first is the item that a taken lane delivers.
-func (l *lane) first() *delivery { return l.items[0] }
 
 // done removes the first item of a taken lane, which is delivered or given up.
 func (q *queue) done(l *lane) {
@@ -113,23 +103,25 @@ func (q *queue) done(l *lane) {
 	} else {
 		delete(q.lanes, l.subject)
 	}
-	close(q.freed)
-	q.freed = make(chan struct{})
-	q.finishIfDrained()
+	q.room.Broadcast()
+	if q.closed && q.items == 0 {
+		q.finish()
+	}
 }
 
-// sleep puts a taken lane aside for d; meanwhile it holds no worker. A closed
-// queue does not let it sleep and says so.
+// sleep puts a taken lane aside for d; meanwhile it holds no worker, and from
+// here on it belongs to the queue. A closed queue does not let it sleep and
+// says so.
 func (q *queue) sleep(l *lane, d time.Duration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
+	if q.closed || q.finished {
 		return false
 	}
 	l.timer = time.AfterFunc(d, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if l.timer != nil { // not woken by close
+		if l.timer != nil { // not ended by close or abort
 			q.wake(l)
 		}
 	})
@@ -142,6 +134,7 @@ func (q *queue) resize(d *delivery, size int) {
 	defer q.mu.Unlock()
 	q.bytes += size - d.size
 	d.size = size
+	q.room.Broadcast()
 }
 
 // close ends all sleep, so that what is left gets its last attempt, and lets
@@ -155,7 +148,19 @@ func (q *queue) close() {
 			q.wake(l)
 		}
 	}
-	q.finishIfDrained()
+	if q.items == 0 {
+		q.finish()
+	}
+}
+
+// abort hands out nothing more and ends all sleep; what is queued stays.
+func (q *queue) abort() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range q.lanes {
+		l.stopTimer()
+	}
+	q.finish()
 }
 
 // len is the number of items that are not acknowledged.
@@ -165,24 +170,33 @@ func (q *queue) len() int {
 	return q.items
 }
 
+// left is what the queue still holds, each lane in order.
+func (q *queue) left() []*delivery {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var left []*delivery
+	for _, l := range q.lanes {
+		left = append(left, l.items...)
+	}
+	return left
+}
+
 // wake makes a lane ready; the caller holds mu.
 func (q *queue) wake(l *lane) {
+	l.stopTimer()
+	q.ready = append(q.ready, l)
+	q.work.Signal()
+}
+
+// finish lets every worker go; the caller holds mu.
+func (q *queue) finish() {
+	q.finished = true
+	q.work.Broadcast()
+}
+
+func (l *lane) stopTimer() {
 	if l.timer != nil {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	q.ready = append(q.ready, l)
-	q.signal()
-}
-
-func (q *queue) finishIfDrained() {
-	if q.closed && q.items == 0 {
-		q.finished = true
-		q.signal()
-	}
-}
-
-func (q *queue) signal() {
-	close(q.wakeup)
-	q.wakeup = make(chan struct{})
 }

@@ -1,13 +1,13 @@
 package chain
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
-	"unicode"
+	"slices"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 
@@ -20,7 +20,7 @@ import (
 func reply(resp *http.Response, in *event.Event) (next *event.Event, reason string, err error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
 	if err != nil {
-		return nil, "", &failure{status: resp.StatusCode, reason: fmt.Sprintf("reply broke off: %v", redact(err))}
+		return nil, "", &failure{status: resp.StatusCode, reason: fmt.Sprintf("reply broke off: %v", cause(err))}
 	}
 	if len(body) > maxReply {
 		return nil, "", permanent(resp.StatusCode, "reply is larger than %d bytes", maxReply)
@@ -28,7 +28,7 @@ func reply(resp *http.Response, in *event.Event) (next *event.Event, reason stri
 	isEvent := event.IsCloudEvent(resp.Header)
 	switch {
 	case len(body) == 0 && !isEvent:
-		return nil, printable([]byte(resp.Header.Get(event.ReasonHeader))), nil
+		return nil, resp.Header.Get(event.ReasonHeader), nil
 	case isEvent:
 		next, err = eventReply(resp.Header, body, in)
 	default:
@@ -63,6 +63,7 @@ func eventReply(header http.Header, body []byte, in *event.Event) (*event.Event,
 	if out.Continue != nil && !*out.Continue {
 		return nil, nil //nolint:nilnil // stop is a nil event
 	}
+	out.Time = in.Time
 	for name, value := range in.Extensions {
 		if _, ok := out.Extensions[name]; !ok {
 			if out.Extensions == nil {
@@ -82,8 +83,7 @@ func plainReply(contentType string, body []byte, in *event.Event) (*event.Event,
 		Payload  json.RawMessage
 	}
 	if json.Unmarshal(body, &plain) != nil || plain.Continue == nil {
-		return nil, fmt.Errorf(`neither a CloudEvent nor JSON with "continue" (Content-Type %s)`,
-			printable([]byte(contentType)))
+		return nil, fmt.Errorf(`neither a CloudEvent nor JSON with "continue" (Content-Type %s)`, contentType)
 	}
 	if !*plain.Continue {
 		return nil, nil //nolint:nilnil // stop is a nil event
@@ -100,17 +100,20 @@ func plainReply(contentType string, body []byte, in *event.Event) (*event.Event,
 	return &out, nil
 }
 
-// pack keeps an event small while it waits between two steps.
+// pack keeps an event small while it waits between two steps: its context, and
+// the data byte by byte as it came.
 func pack(e *event.Event, compress func([]byte) []byte) ([]byte, error) {
 	out, err := e.ToCloudEvent()
 	if err != nil {
 		return nil, err
 	}
-	b, err := json.Marshal(out)
+	data := out.DataEncoded
+	out.DataEncoded = nil
+	head, err := json.Marshal(out)
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}
-	return compress(b), nil
+	return compress(slices.Concat(head, []byte("\n"), data)), nil
 }
 
 func unpack(b []byte, decompress func([]byte) ([]byte, error)) (*event.Event, error) {
@@ -118,25 +121,12 @@ func unpack(b []byte, decompress func([]byte) ([]byte, error)) (*event.Event, er
 	if err != nil {
 		return nil, fmt.Errorf("unpack event: %w", err)
 	}
+	head, data, _ := bytes.Cut(b, []byte("\n"))
 	var in ce.Event
-	if json.Unmarshal(b, &in) != nil {
+	if json.Unmarshal(head, &in) != nil {
 		return nil, errors.New("unpack event: not a CloudEvent")
 	}
+	in.DataEncoded = data
 	e, err := event.FromCloudEvent(in)
 	return &e, err
-}
-
-// printable makes one short line of what an endpoint said.
-func printable(b []byte) string {
-	const most = 256
-	s := strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, strings.TrimSpace(string(b)))
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "…"
-	}
-	return s
 }

@@ -1,0 +1,133 @@
+package chain
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+// newHTTPClient makes one attempt a call: waiting and trying again belong to
+// the queue, where a waiting change holds no worker. Each step has its own
+// client, because a failed call closes the idle connections of its client.
+func newHTTPClient(cfg Config) (*retryablehttp.Client, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = cfg.Concurrency
+	transport.MaxResponseHeaderBytes = 256 << 10
+	transport.Proxy = proxy
+	if cfg.CACerts != "" {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM([]byte(cfg.CACerts)) {
+			return nil, errors.New("K_CA_CERTS: holds no PEM certificate")
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	client := retryablehttp.NewClient()
+	client.RetryMax = 0
+	client.Logger = nil // it would log whole URLs
+	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	client.CheckRetry = func(context.Context, *http.Response, error) (bool, error) { return false, nil }
+	client.HTTPClient = &http.Client{Transport: noRedirects{transport}}
+	return client, nil
+}
+
+// noRedirects makes a redirect an answer like any other: following it would
+// turn the POST into a GET, and a broken Location would hide its status.
+type noRedirects struct{ *http.Transport }
+
+func (t noRedirects) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.Transport.RoundTrip(r)
+	if resp != nil {
+		resp.Header.Del("Location")
+	}
+	return resp, err
+}
+
+// proxy is the environment's; the error would repeat its URL, which may hold a
+// password.
+func proxy(r *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(r)
+	if err != nil {
+		return nil, errors.New("the proxy in the environment is no URL")
+	}
+	return u, nil
+}
+
+// cause leaves out the URL that net/http puts in front of its errors, and says
+// in plain words what is common.
+func cause(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("no answer in time")
+	case errors.Is(err, context.Canceled):
+		return errors.New("broken off")
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return fmt.Errorf("not reachable: %w", op.Err)
+	}
+	return err
+}
+
+// say makes one short line of what an endpoint or the network said, without
+// what of the step's URL may be a secret.
+func (s *step) say(text string) string {
+	const most = 300
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.TrimSpace(s.hide.Replace(text)))
+	if r := []rune(text); len(r) > most {
+		text = string(r[:most]) + "…"
+	}
+	return text
+}
+
+// hide takes out of a text what only the configuration knows of a URL: many an
+// error page repeats the path that was asked for, and a webhook's path is its
+// secret. Short words are no secrets, and hiding them would spoil the text.
+func hide(u *url.URL) *strings.Replacer {
+	var secrets []string
+	add := func(shortest int, words ...string) {
+		for _, w := range words {
+			if len(w) >= shortest {
+				secrets = append(secrets, w, url.QueryEscape(w))
+			}
+		}
+	}
+	add(8, u.String(), u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery)
+	add(8, strings.Split(u.EscapedPath(), "/")...)
+	add(8, strings.Split(u.Path, "/")...)
+	for _, values := range u.Query() {
+		add(4, values...)
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+		add(2, u.User.String(), u.User.Username(), password, basic)
+	}
+	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // the longest match goes first
+	var pairs []string
+	for _, s := range secrets {
+		pairs = append(pairs, s, "(hidden)")
+	}
+	return strings.NewReplacer(pairs...)
+}

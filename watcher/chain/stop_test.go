@@ -1,0 +1,143 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kwatchman/kwatchman/event"
+)
+
+// nothingLeft waits until no goroutine of the chain or of its connections is
+// left.
+func nothingLeft(t *testing.T) {
+	t.Helper()
+	var left string
+	require.Eventually(t, func() bool {
+		buf := make([]byte, 1<<20)
+		left = ""
+		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(stack, "chain.(*") || strings.Contains(stack, "http.(*persistConn)") {
+				left = stack
+			}
+		}
+		return left == ""
+	}, 20*time.Second, 5*time.Millisecond, "a goroutine is left")
+}
+
+// asleep waits until n lanes sleep.
+func (r *running) asleep(n int) {
+	r.t.Helper()
+	require.Eventually(r.t, func() bool {
+		r.queue.mu.Lock()
+		defer r.queue.mu.Unlock()
+		found := 0
+		for _, l := range r.queue.lanes {
+			if l.timer != nil {
+				found++
+			}
+		}
+		return found == n
+	}, 20*time.Second, time.Millisecond, "lanes asleep")
+}
+
+func TestCloseDeliversWhatIsQueued(t *testing.T) {
+	release := make(chan struct{})
+	delivered := make(chan string, 100)
+	step := function(t, func(_ context.Context, e event.Event) (*event.Event, error) {
+		<-release
+		delivered <- e.ID
+		return nil, nil //nolint:nilnil // the end of the chain
+	})
+	c := start(t, Config{Steps: []string{step}, Concurrency: 2})
+	for n := range 20 {
+		c.push(change(fmt.Sprint("s", n%5), n/5+1))
+	}
+	c.Close()
+	close(release)
+	c.finish()
+	require.Len(t, delivered, 20)
+	require.Empty(t, c.log.with(t, notDelivered))
+	nothingLeft(t)
+}
+
+func TestCloseGivesSleepersALastAttemptAtOnce(t *testing.T) {
+	for name, header := range map[string]string{"retrying": "", "paused": "300"} {
+		t.Run(name, func(t *testing.T) {
+			var recovered atomic.Bool
+			step := endpoint(t, func(w http.ResponseWriter, r *http.Request) {
+				if recovered.Load() && strings.HasPrefix(r.Header.Get("Ce-Id"), "good") {
+					w.WriteHeader(http.StatusNoContent)
+					return
+				}
+				w.Header().Set("Retry-After", header)
+				http.Error(w, "not yet", http.StatusServiceUnavailable)
+			})
+			c := start(t, Config{Steps: []string{step}, RetryWaitMin: time.Hour, RetryWaitMax: time.Hour})
+			c.push(change("good", 1), change("good", 2))
+			c.push(change("bad", 1), change("bad", 2))
+			c.asleep(2)
+			recovered.Store(true)
+			c.finish()
+			var lost []any
+			for _, line := range c.log.with(t, notDelivered) {
+				require.Equal(t, "answered 503: not yet", line["error"])
+				require.Equal(t, "ERROR", line["level"])
+				lost = append(lost, line["id"])
+			}
+			require.Equal(t, []any{"bad.1.update", "bad.2.update"}, lost)
+			nothingLeft(t)
+		})
+	}
+}
+
+func TestAStopThatIsCutShortNamesAllThatIsNotDelivered(t *testing.T) {
+	inFlight := make(chan struct{}, 1)
+	step := endpoint(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Header.Get("Ce-Id"), "asleep") {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		_ = received(t, r)
+		inFlight <- struct{}{}
+		<-r.Context().Done()
+	})
+	c := start(t, Config{Steps: []string{step}, Concurrency: 1, RetryWaitMin: time.Hour, RetryWaitMax: time.Hour})
+	c.push(change("asleep", 1), change("asleep", 2))
+	c.asleep(1)
+	c.push(change("flying", 1), change("flying", 2), change("queued", 1))
+	<-inFlight
+	c.cancel()
+	require.EqualError(t, <-c.ended, "5 changes were not delivered before the stop")
+	lost := map[any]map[string]any{}
+	for _, line := range c.log.with(t, notDelivered) {
+		lost[line["id"]] = line
+		require.Equal(t, "1 "+step, line["step"])
+		require.Equal(t, "the stop came first", line["error"])
+	}
+	require.Len(t, lost, 5)
+	require.EqualValues(t, 1, lost["asleep.1.update"]["attempts"])
+	require.EqualValues(t, 0, lost["asleep.2.update"]["attempts"])
+	require.EqualValues(t, 1, lost["flying.1.update"]["attempts"])
+	require.EqualValues(t, 0, lost["queued.1.update"]["attempts"])
+	for _, l := range c.queue.lanes {
+		require.Nil(t, l.timer)
+	}
+	nothingLeft(t)
+}
+
+func TestAnEmptyChainStopsAtOnce(t *testing.T) {
+	c := start(t, Config{Steps: []string{"http://127.0.0.1:1"}})
+	c.finish()
+	c = start(t, Config{Steps: []string{"http://127.0.0.1:1"}})
+	c.cancel()
+	require.NoError(t, <-c.ended)
+	nothingLeft(t)
+}
