@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -65,7 +63,7 @@ func (o *Object) ChangedBy(old, manifest []byte, oldManagers []event.Manager) ([
 	}
 	roots := make([]node, 0, len(o.fields))
 	for i, e := range o.fields {
-		if n, ok := openNode(i, e.FieldsV1); ok {
+		if n, ok := openNode(i, e.FieldsV1); ok && len(n.fields) > 0 { // an empty set is no leaf
 			roots = append(roots, n)
 		}
 	}
@@ -74,7 +72,7 @@ func (o *Object) ChangedBy(old, manifest []byte, oldManagers []event.Manager) ([
 	if len(owners) == 0 {
 		o.advanced(oldManagers, owners)
 	}
-	out := make([]event.Manager, 0, len(owners))
+	out := []event.Manager{}
 	for i, e := range o.fields {
 		if owners[i] {
 			out = append(out, e.summary())
@@ -116,9 +114,10 @@ func attribute(nodes []node, oldValue, newValue any, hadOld, hasNew bool, owners
 		}
 	}
 	found := false
+	oldSide, newSide := finder{value: oldValue}, finder{value: newValue}
 	for key, below := range children {
-		oldChild, hadChild := step(oldValue, key)
-		newChild, hasChild := step(newValue, key)
+		oldChild, hadChild := oldSide.step(key)
+		newChild, hasChild := newSide.step(key)
 		if attribute(below, oldChild, newChild, hadChild, hasChild, owners) {
 			found = true
 		}
@@ -137,72 +136,18 @@ func attribute(nodes []node, oldValue, newValue any, hadOld, hasNew bool, owners
 	return found
 }
 
-// step follows one element of a fieldsV1 path: f:<field>, k:<keys of a list's
-// item>, v:<value of a set>, i:<index>.
-func step(value any, element string) (any, bool) {
-	kind, arg, _ := strings.Cut(element, ":")
-	switch v := value.(type) {
-	case map[string]any:
-		if kind == "f" {
-			child, ok := v[arg]
-			return child, ok
-		}
-	case []any:
-		return stepList(v, kind, arg)
-	}
-	return nil, false
-}
-
-func stepList(list []any, kind, arg string) (any, bool) {
-	if kind == "i" {
-		i, err := strconv.Atoi(arg)
-		if err != nil || i < 0 || i >= len(list) {
-			return nil, false
-		}
-		return list[i], true
-	}
-	var want any
-	if decodeValue([]byte(arg), &want) != nil {
-		return nil, false
-	}
-	i := slices.IndexFunc(list, func(item any) bool {
-		if kind == "v" {
-			return reflect.DeepEqual(item, want)
-		}
-		return kind == "k" && hasKeys(item, want)
-	})
-	if i < 0 {
-		return nil, false
-	}
-	return list[i], true
-}
-
-func hasKeys(item, keys any) bool {
-	fields, ok := item.(map[string]any)
-	want, isMap := keys.(map[string]any)
-	if !ok || !isMap {
-		return false
-	}
-	for k, v := range want {
-		if !reflect.DeepEqual(fields[k], v) {
-			return false
-		}
-	}
-	return true
-}
-
 // advanced adds the entries whose time is later than in the old version; an
-// entry that the old version did not have counts when it has a time.
+// entry that the old version did not have counts when it has a time. One
+// manager may have an entry for each API version, which oldManagers do not
+// tell apart; a time that is known from any of them is not news.
 func (o *Object) advanced(oldManagers []event.Manager, owners map[int]bool) {
 	for i, e := range o.fields {
 		if e.Time == nil {
 			continue
 		}
-		at := slices.IndexFunc(oldManagers, func(m event.Manager) bool {
-			return m.Manager == e.Manager && m.Operation == e.Operation && m.Subresource == e.Subresource
+		owners[i] = !slices.ContainsFunc(oldManagers, func(m event.Manager) bool {
+			return m.Manager == e.Manager && m.Operation == e.Operation && m.Subresource == e.Subresource &&
+				m.Time != nil && !m.Time.Before(*e.Time)
 		})
-		if at < 0 || oldManagers[at].Time == nil || e.Time.After(*oldManagers[at].Time) {
-			owners[i] = true
-		}
 	}
 }

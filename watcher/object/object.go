@@ -6,7 +6,9 @@ package object
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -43,14 +45,19 @@ func (o *Object) Size() int {
 	return header + len(o.Namespace) + len(o.Name) + len(o.UID) + len(o.ResourceVersion) + len(o.packed)
 }
 
-// Settle drops what only the comparison with the version before needed.
-func (o *Object) Settle() { o.fields = nil }
+// Settle drops what only the comparison with the version before needed. It has
+// to be called before another goroutine knows the object; again is no harm.
+func (o *Object) Settle() {
+	if o.fields != nil {
+		o.fields = nil
+	}
+}
 
-// String names the object and nothing of its content.
-func (o *Object) String() string { return o.Key() }
+// Format names the object and nothing of its content, whatever the verb.
+func (o Object) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String()) }
 
-// GoString keeps %#v from printing the content.
-func (o *Object) GoString() string { return o.Key() }
+// String names the object.
+func (o Object) String() string { return Key(o.Namespace, o.Name) }
 
 // GetObjectKind is part of runtime.Object; the kind is known to the source.
 func (o *Object) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
@@ -106,6 +113,9 @@ func (p *Packer) Pack(raw []byte, known func(key string) *Object) (*Object, erro
 	var meta Meta
 	if err := json.Unmarshal(top["metadata"], &meta); err != nil {
 		return nil, fmt.Errorf("decode metadata: %w", safe(err))
+	}
+	if meta.Name == "" {
+		return nil, errors.New("decode metadata: no name")
 	}
 	if known != nil {
 		if last := known(Key(meta.Namespace, meta.Name)); last != nil &&

@@ -23,11 +23,15 @@ func RandomKey() []byte {
 	return key
 }
 
-// secret redacts data and stringData of a Secret's manifest.
+// secret redacts a Secret's manifest: every value of data and stringData, and
+// any member that a Secret does not have, however it is spelt.
 func (r *Redactor) secret(top map[string]json.RawMessage) {
-	for _, field := range []string{"data", "stringData"} {
-		raw, ok := top[field]
-		if !ok || string(raw) == "null" {
+	for field, raw := range top {
+		switch field {
+		case "apiVersion", "kind", "metadata", "type", "immutable":
+			continue
+		}
+		if string(raw) == "null" {
 			continue
 		}
 		var values map[string]json.RawMessage

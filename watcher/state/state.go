@@ -4,6 +4,7 @@ package state
 
 import (
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -58,34 +59,30 @@ func (s *Seen) Len() int {
 // known, an Add, an Update, or for a name that was created anew a Delete and
 // an Add.
 func (s *Seen) Put(o *object.Object, via string) ([]*Change, error) {
-	defer o.Settle()
 	old := s.Get(o.Key())
+	var changes []*Change
+	action := event.Update
 	switch {
-	case old == nil: // an Add, below
+	case old == nil:
+		action = event.Add
 	case old.UID != o.UID:
-		add, err := s.change(event.Add, nil, o, via)
+		gone, err := s.change(event.Delete, old, nil, via)
 		if err != nil {
 			return nil, err
 		}
-		s.set(o)
-		gone, err := s.change(event.Delete, old, nil, via)
-		return []*Change{gone, add}, err
+		changes, action, old = append(changes, gone), event.Add, nil
 	case old.ResourceVersion == o.ResourceVersion:
 		return nil, nil
-	}
-	action := event.Update
-	if old == nil {
-		action = event.Add
 	}
 	c, err := s.change(action, old, o, via)
 	if err != nil {
 		return nil, err
 	}
-	s.set(o)
-	if c == nil {
-		return nil, nil
+	if c != nil {
+		changes = append(changes, c)
 	}
-	return []*Change{c}, nil
+	s.set(o)
+	return changes, nil
 }
 
 // Remove forgets the object under a key and returns its Delete, or nothing if
@@ -127,12 +124,12 @@ func (s *Seen) Absent(present []*object.Object) []string {
 // Baseline takes objects as seen without any change.
 func (s *Seen) Baseline(objects []*object.Object) {
 	for _, o := range objects {
-		o.Settle()
 		s.set(o)
 	}
 }
 
 func (s *Seen) set(o *object.Object) {
+	o.Settle() // nobody else knows it yet
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.objects[o.Key()] = o
@@ -202,6 +199,12 @@ func (c *Change) Subject() string {
 	return event.NewSubject(r.Group, r.Version, r.Resource, o.Namespace, o.Name)
 }
 
+// ID is the event's.
+func (c *Change) ID() string {
+	o := c.either()
+	return event.NewID(o.UID, o.ResourceVersion, c.action)
+}
+
 // Size is the number of bytes that the change holds while it waits.
 func (c *Change) Size() int {
 	size := 0
@@ -218,7 +221,7 @@ func (c *Change) Event() (*event.Event, error) {
 	scope, o, subject := c.seen.scope, c.either(), c.Subject()
 	apiVersion, kind := scope.Kind.ToAPIVersionAndKind()
 	e := &event.Event{
-		ID:     event.NewID(o.UID, o.ResourceVersion, c.action),
+		ID:     c.ID(),
 		Source: event.NewSource(scope.Cluster), Subject: subject, Time: c.time,
 		Cluster: scope.Cluster, APIVersion: apiVersion, Kind: kind,
 		Namespace: o.Namespace, Name: o.Name, PartitionKey: subject, Via: c.via,
@@ -238,5 +241,8 @@ func (c *Change) Event() (*event.Event, error) {
 	return e, nil
 }
 
-// String names the change and nothing of its content.
+// Format names the change and nothing of its content, whatever the verb.
+func (c *Change) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// String names the change.
 func (c *Change) String() string { return strings.ToLower(string(c.action)) + " " + c.Subject() }
