@@ -50,11 +50,17 @@ func eventReply(header http.Header, body []byte, in *event.Event) (*event.Event,
 		return nil, err
 	}
 	for _, kept := range []struct{ name, was, is string }{
-		{"id", in.ID, out.ID}, {"source", in.Source, out.Source}, {"type", in.Type(), out.Type()},
-		{"subject", in.Subject, out.Subject}, {"cluster", in.Cluster, out.Cluster},
-		{"apiversion", in.APIVersion, out.APIVersion}, {"kind", in.Kind, out.Kind},
-		{"namespace", in.Namespace, out.Namespace}, {"name", in.Name, out.Name},
-		{"partitionkey", in.PartitionKey, out.PartitionKey}, {"via", in.Via, out.Via},
+		{"id", in.ID, out.ID},
+		{"source", in.Source, out.Source},
+		{"type", in.Type(), out.Type()},
+		{"subject", in.Subject, out.Subject},
+		{"cluster", in.Cluster, out.Cluster},
+		{"apiversion", in.APIVersion, out.APIVersion},
+		{"kind", in.Kind, out.Kind},
+		{"namespace", in.Namespace, out.Namespace},
+		{"name", in.Name, out.Name},
+		{"partitionkey", in.PartitionKey, out.PartitionKey},
+		{"via", in.Via, out.Via},
 	} {
 		if kept.was != kept.is {
 			return nil, fmt.Errorf("%s was changed", kept.name)

@@ -34,7 +34,7 @@ func TestNoSecretOfAURLIsEverLogged(t *testing.T) {
 		"permanent": refuse(400), "not found": refuse(404), "failing": refuse(500),
 		"paused": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", "100")
-			http.Error(w, gossip(r), 429)
+			http.Error(w, gossip(r), http.StatusTooManyRequests)
 		},
 		"cut in two by the limit": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(500)
@@ -42,7 +42,7 @@ func TestNoSecretOfAURLIsEverLogged(t *testing.T) {
 		},
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", r.RequestURI+"/")
-			http.Error(w, gossip(r), 302)
+			http.Error(w, gossip(r), http.StatusFound)
 		},
 		"broken redirect": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "http://[bad"+r.RequestURI)

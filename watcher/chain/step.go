@@ -137,7 +137,7 @@ func refusal(resp *http.Response) error {
 func retryAfter(v string) time.Duration {
 	seconds, err := strconv.ParseUint(v, 10, 31)
 	if err == nil || errors.Is(err, strconv.ErrRange) { // out of range gives the largest
-		return time.Duration(seconds) * time.Second //nolint:gosec // 31 bits
+		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(v); err == nil {
 		return max(time.Until(at), 0)
