@@ -151,8 +151,12 @@ func listError(err error) error {
 	return fmt.Errorf("decode list: %w", err)
 }
 
+// causeBroken marks an error that the server did not send.
+const causeBroken metav1.CauseType = "UnreadableWatchEvent"
+
 // brokenEvent is how a watch tells the reflector that it cannot go on.
 func brokenEvent(err error) watch.Event {
 	status := apierrors.NewInternalError(err).Status()
+	status.Details.Causes = append(status.Details.Causes, metav1.StatusCause{Type: causeBroken})
 	return watch.Event{Type: watch.Error, Object: &status}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,8 +23,8 @@ var errResume = errors.New("resume the watch instead of listing")
 // streaming list from working: List's own error is the one that is reported.
 var errNoStreamingList = errors.New("streaming list not served")
 
-// resumeAttempts is how often in a row a server may refuse to resume the watch,
-// with any answer but 410, before the objects are listed instead.
+// resumeAttempts is how often in a row a watch may fail to resume because of
+// what there is to read before the objects are listed instead.
 const resumeAttempts = 5
 
 // listWatch is the reflector's view of one resource. It differs from client-go's
@@ -117,20 +116,22 @@ func (lw *listWatch) open(ctx context.Context, opts metav1.ListOptions) (io.Read
 		Stream(ctx)
 }
 
-// note learns from how a watch was answered: after 410 or 404, or when the
-// server keeps refusing, there is nothing to resume and the objects are listed.
-// A server that cannot be reached says nothing about its history.
+// note learns from how a watch was answered. After 410 or 404 there is nothing
+// to resume and the objects are listed; also when the version asked for stays
+// ahead of the server (its etcd was restored) or what it sends stays
+// unreadable. A server in trouble, unreachable or refusing the credentials says
+// nothing about its history: the watch is resumed when it is well again, and no
+// change is folded into another.
 func (lw *listWatch) note(err error) {
 	lw.mu.Lock()
 	defer lw.mu.Unlock()
-	status, answered := err.(apierrors.APIStatus)
 	switch {
 	case err == nil:
 		lw.watched = true
-	case !answered || status.Status().Code == http.StatusTooManyRequests:
 	case apierrors.IsGone(err), apierrors.IsResourceExpired(err), apierrors.IsNotFound(err):
-		lw.version = ""
-	default:
+		lw.version, lw.refused = "", 0
+	case apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge),
+		apierrors.HasStatusCause(err, causeBroken), apierrors.IsBadRequest(err), apierrors.IsInvalid(err):
 		if lw.refused++; lw.refused >= resumeAttempts {
 			lw.version, lw.refused = "", 0
 		}
