@@ -24,6 +24,9 @@ type delivery struct {
 func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
 	var e *event.Event // input of the step that is next; built when it is needed
 	for d.step < len(c.steps) {
+		if ctx.Err() != nil {
+			return // Run reports what is left
+		}
 		s := c.steps[d.step]
 		if wait := s.pausedFor(); wait > 0 && c.park(l, d, e, wait) {
 			return
@@ -39,7 +42,7 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
 		next, err := s.call(ctx, e)
 		if err != nil {
 			if ctx.Err() != nil {
-				return // Run reports what is left
+				return // broken off
 			}
 			if c.retry(l, d, e, s, err) {
 				return

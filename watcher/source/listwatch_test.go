@@ -20,7 +20,7 @@ func TestOnlyAnAnswerAboutTheHistoryEndsTheResume(t *testing.T) {
 		after int // how many of them; 0: never
 	}{
 		{"expired", apierrors.NewResourceExpired("too old"), 1},
-		{"gone", apierrors.NewGone("gone"), 1},
+		{"gone", &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonGone, Code: 410}}, 1},
 		{"not served", apierrors.NewNotFound(resource, ""), 1},
 		{"version ahead of the server", tooLarge, resumeAttempts},
 		{"unreadable", apierrors.FromObject(brokenEvent(errLine).Object), resumeAttempts},
