@@ -22,7 +22,7 @@ help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: build
-build: $(binaries) ## build the binaries of the functions, the watcher and the all-in-one in bin/
+build: $(binaries) ## build the binaries of the watcher and the functions in bin/
 
 # Go knows best what is up to date, so every binary is phony.
 .PHONY: $(binaries) bin/cluster bin/demo

@@ -32,7 +32,8 @@ const defaultPort = 8080
 func Main[C any](name string, cfg C, build func(C) (event.Handler, error)) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
+	signal.Ignore(syscall.SIGPIPE) // a closed stdout is an error of that event, not the end
 	if err := run(ctx, name, cfg, build, os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return 1

@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -96,8 +99,8 @@ type Bytes int
 // Decode reads the setting.
 func (b *Bytes) Decode(v string) error {
 	q, err := resource.ParseQuantity(v)
-	if err != nil || q.Value() <= 0 {
-		return settings.BadValue("bad value: want a size such as 64Mi or 1Gi")
+	if err != nil || q.Value() <= 0 || q.Value() > 1<<40 {
+		return settings.BadValue("bad value: want a size such as 64Mi or 1Gi, up to 1Ti")
 	}
 	*b = Bytes(q.Value())
 	return nil
@@ -131,6 +134,12 @@ func (l LogLevel) String() string { return strings.ToLower(l.Level().String()) }
 // extensionName is what CloudEvents allows (spec 1.0, naming conventions).
 var extensionName = regexp.MustCompile(`^[a-z0-9]+$`)
 
+// ownAttributes are what the watcher itself says with each event.
+var ownAttributes = []string{
+	"id", "source", "type", "subject", "time", "specversion", "datacontenttype", "dataschema", "data",
+	"cluster", "apiversion", "kind", "namespace", "name", "partitionkey", "via", "continue",
+}
+
 // load reads the environment over the defaults.
 func load(cfg *Config) error {
 	if err := settings.Load(Prefix, cfg); err != nil {
@@ -149,6 +158,12 @@ func load(cfg *Config) error {
 		for name := range overrides.Extensions {
 			if !extensionName.MatchString(name) {
 				return fmt.Errorf("K_CE_OVERRIDES: extension %.40q: a name has lower-case letters and digits only", name)
+			}
+			if slices.Contains(ownAttributes, name) {
+				return fmt.Errorf("K_CE_OVERRIDES: extension %q belongs to the event and cannot be overridden", name)
+			}
+			if strings.ContainsFunc(overrides.Extensions[name], unicode.IsControl) {
+				return fmt.Errorf("K_CE_OVERRIDES: extension %q holds a control character", name)
 			}
 		}
 		cfg.knative.extensions = overrides.Extensions
@@ -176,19 +191,19 @@ func (c *Config) validate() error {
 		return err
 	}
 	for _, limit := range []struct {
-		name  string
-		value int64
-		min   int64
+		bad  bool
+		text string
 	}{
-		{"KW_CONCURRENCY", int64(c.Concurrency), 1},
-		{"KW_QUEUE_EVENTS", int64(c.QueueEvents), 1},
-		{"KW_TIMEOUT", int64(c.Timeout), 0},
-		{"KW_RETRY_MAX", int64(c.RetryMax), 0},
-		{"KW_RETRY_WAIT_MIN", int64(c.RetryWaitMin), 1},
-		{"KW_RETRY_WAIT_MAX", int64(c.RetryWaitMax), int64(c.RetryWaitMin)},
+		{c.Concurrency < 1, "KW_CONCURRENCY: bad value: want at least 1"},
+		{c.Concurrency > 1024, "KW_CONCURRENCY: bad value: want at most 1024"},
+		{c.QueueEvents < 1, "KW_QUEUE_EVENTS: bad value: want at least 1"},
+		{c.Timeout < 0, "KW_TIMEOUT: bad value: want 0 (the default) or more"},
+		{c.RetryMax < 0, "KW_RETRY_MAX: bad value: want 0 (no limit) or more"},
+		{c.RetryWaitMin < time.Millisecond, "KW_RETRY_WAIT_MIN: bad value: want at least 1ms"},
+		{c.RetryWaitMax < c.RetryWaitMin, "KW_RETRY_WAIT_MAX: bad value: want at least KW_RETRY_WAIT_MIN, which is " + c.RetryWaitMin.String()},
 	} {
-		if limit.value < limit.min {
-			return fmt.Errorf("%s: bad value: too small", limit.name)
+		if limit.bad {
+			return errors.New(limit.text)
 		}
 	}
 	if strings.ContainsFunc(c.ClusterName, unicode.IsControl) {
@@ -219,7 +234,11 @@ func (c *Config) validateTargets() error {
 
 func isHTTP(target string) bool {
 	u, err := url.Parse(target)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+		return false
+	}
+	_, err = strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
+	return err == nil
 }
 
 func (c *Config) validateScope() error {
@@ -234,6 +253,9 @@ func (c *Config) validateScope() error {
 				return fmt.Errorf("%s: %.63q is no name of a namespace", name, n)
 			}
 		}
+	}
+	if len(c.Namespace) > 0 && !slices.ContainsFunc(c.Namespace, func(n string) bool { return !slices.Contains(c.ExcludeNamespaces, n) }) {
+		return errors.New("KW_EXCLUDE_NAMESPACES: leaves nothing of KW_NAMESPACE")
 	}
 	if _, err := labels.Parse(c.LabelSelector); err != nil {
 		return fmt.Errorf("KW_LABEL_SELECTOR: bad value: %w", err)

@@ -22,7 +22,10 @@ type Config struct {
 func New(cfg Config) (event.Handler, error) {
 	ignored := map[event.Action]bool{}
 	for _, name := range cfg.Events {
-		action, err := event.ParseAction(strings.TrimSpace(name))
+		if name = strings.TrimSpace(name); name == "" {
+			continue // a comma at the end
+		}
+		action, err := event.ParseAction(name)
 		if err != nil {
 			return nil, fmt.Errorf("IGNOREEVENTS_EVENTS: %w", err)
 		}

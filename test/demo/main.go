@@ -6,6 +6,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,7 +50,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if !*change {
-		fmt.Println("Watching your cluster; nothing is changed in it. Ctrl-C ends this.")
+		fmt.Printf("Watching %s in the cluster of your kubeconfig; nothing is changed in it.\n"+
+			"KW_RESOURCES chooses others. Ctrl-C ends this.\n",
+			cmp.Or(os.Getenv("KW_RESOURCES"), "deployments, services, statefulsets, daemonsets and ingresses"))
 		<-ctx.Done()
 		return nil
 	}
@@ -92,7 +95,7 @@ func (p *programs) start(ctx context.Context, own bool) error {
 // launch runs a program and waits until its log says until.
 func (p *programs) launch(ctx context.Context, name, until string, env ...string) (map[string]any, error) {
 	cmd := exec.Command(filepath.Join(p.bin, name)) //nolint:gosec // our own programs
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(environment(name), env...)
 	cmd.Stdout = os.Stdout
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to pass on
 	stderr, err := cmd.StderrPipe()
@@ -119,6 +122,19 @@ func (p *programs) launch(ctx context.Context, name, until string, env ...string
 		}
 	}
 	return nil, ctx.Err()
+}
+
+// environment is the caller's without what would configure a function; the
+// settings of the watcher are the caller's to choose.
+func environment(program string) []string {
+	var out []string
+	for _, kv := range os.Environ() {
+		prefix, _, _ := strings.Cut(kv, "_")
+		if program == "watcher" || prefix != "LOG" && prefix != "DIFF" {
+			out = append(out, kv)
+		}
+	}
+	return out
 }
 
 func (p *programs) stop() {

@@ -196,3 +196,45 @@ func TestAStopFinishesWhatIsInFlight(t *testing.T) {
 	require.NotContains(t, w.stderr.String(), "change not delivered")
 	require.NotContains(t, w.stderr.String(), "changes lost")
 }
+
+func TestAStopGoesOnTryingUntilTheSinkIsBack(t *testing.T) {
+	c := newCluster(t)
+	var mu sync.Mutex
+	stopping, refused := false, 0
+	got := make(chan struct{}, 10)
+	sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if refused++; !stopping || refused < 5 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+		got <- struct{}{}
+	}))
+	defer sink.Close()
+	w := c.startWatcher("KW_HANDLERS="+sink.URL, "KW_RESOURCES=configmaps", "KW_RETRY_WAIT_MIN=1h", "KW_RETRY_WAIT_MAX=1h")
+	c.create(configMaps, configMap("one", nil))
+	w.await("step fails, trying again")
+	require.NoError(t, w.cmd.Process.Signal(syscall.SIGTERM))
+	w.await("stopping")
+	mu.Lock()
+	stopping = true
+	mu.Unlock()
+	require.Equal(t, 0, w.wait())
+	require.Len(t, got, 1)
+	require.NotContains(t, w.stderr.String(), "change not delivered")
+}
+
+func TestALogWhoseReaderIsGoneFailsTheEventAndLivesOn(t *testing.T) {
+	c := newCluster(t)
+	log, p := startFunction(t, "log")
+	sink := record(t, nil)
+	require.NoError(t, p.closeStdout())
+	w := c.startWatcher("KW_HANDLERS="+log+","+sink.URL, "KW_RESOURCES=configmaps", "KW_RETRY_MAX=1", "KW_RETRY_WAIT_MIN=10ms")
+	c.create(configMaps, configMap("one", nil))
+	w.await("change not delivered")
+	require.Contains(t, w.stderr.find("change not delivered")["error"], "answered 500")
+	require.Empty(t, sink.got(""))
+	require.Equal(t, 0, p.stop())
+}

@@ -24,6 +24,7 @@ type process struct {
 	cmd    *exec.Cmd
 	stdout *output
 	stderr *output
+	pipe   io.Closer // the reading end of stdout
 	ended  chan struct{}
 }
 
@@ -93,6 +94,7 @@ func start(t *testing.T, name string, env ...string) *process {
 	require.NoError(t, err)
 	stderr, err := p.cmd.StderrPipe()
 	require.NoError(t, err)
+	p.pipe = stdout
 	require.NoError(t, p.cmd.Start())
 	var readers sync.WaitGroup
 	readers.Go(func() { p.stdout.read(stdout) })
@@ -130,6 +132,9 @@ func (c *cluster) startWatcher(env ...string) *process {
 	p.await("ready")
 	return p
 }
+
+// closeStdout leaves the program with nobody who reads its output.
+func (p *process) closeStdout() error { return p.pipe.Close() }
 
 // await waits for a line of the log.
 func (p *process) await(msg string) {

@@ -54,6 +54,7 @@ type Chain struct {
 	cfg   Config
 	log   *slog.Logger
 	steps []*step
+	said  seldom // that the queue is full
 	queue *queue
 }
 
@@ -76,7 +77,14 @@ func New(cfg Config) (*Chain, error) {
 // Push queues an item for delivery, which Close must not have ended yet. It
 // blocks while the queue is full and fails only with ctx's error.
 func (c *Chain) Push(ctx context.Context, item Item) error {
-	return c.queue.push(ctx, &delivery{item: item, size: item.Size()})
+	return c.queue.push(ctx, &delivery{item: item, size: item.Size()}, c.full)
+}
+
+// full says that the watch is held back, at most once a minute.
+func (c *Chain) full(items, bytes int) {
+	if c.said.due(time.Now()) {
+		c.log.Warn("queue is full, the watch waits", "changes", items, "bytes", bytes)
+	}
 }
 
 // Waiting is the number of items that are not acknowledged.
@@ -114,5 +122,6 @@ func (c *Chain) Run(ctx context.Context) error {
 var errStopped = errors.New("the stop came first")
 
 // Close lets Run end once the queue is empty. What waits for its next attempt
-// gets a last one at once.
+// gets it at once, and further ones every second until Run's context ends; only
+// a pause that an endpoint asked for is kept.
 func (c *Chain) Close() { c.queue.close() }

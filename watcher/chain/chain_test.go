@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -170,7 +171,8 @@ func TestASubjectThatWaitsHoldsNoSlot(t *testing.T) {
 			c.push(change("other", 1), change("other", 2))
 			require.Equal(t, "other.1.update", <-delivered)
 			require.Equal(t, "other.2.update", <-delivered)
-			c.finish()
+			require.Eventually(t, func() bool { return c.Waiting() == 2 }, 20*time.Second, time.Millisecond)
+			c.cutOff()
 			require.Len(t, c.log.with(t, notDelivered), 2)
 		})
 	}

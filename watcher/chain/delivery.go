@@ -119,7 +119,7 @@ func (c *Chain) backoff(failures int) time.Duration {
 }
 
 // park lets the lane sleep with what it needs to go on at the same step; false
-// if the queue is closing.
+// if the queue has finished.
 func (c *Chain) park(l *lane, d *delivery, e *event.Event, wait time.Duration) bool {
 	if d.step > 0 && d.input == nil {
 		packed, err := pack(e, c.cfg.Compress)

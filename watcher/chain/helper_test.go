@@ -116,6 +116,13 @@ func (r *running) finish() {
 	require.Empty(r.t, r.queue.lanes)
 }
 
+// cutOff ends the chain with what is not delivered.
+func (r *running) cutOff() {
+	r.t.Helper()
+	r.cancel()
+	require.Error(r.t, <-r.ended)
+}
+
 // lines collects what is logged.
 type lines struct {
 	mu   sync.Mutex

@@ -19,7 +19,7 @@ type queue struct {
 	ready    []*lane
 	items    int
 	bytes    int
-	closed   bool // no more sleep: each item gets one last attempt
+	closed   bool // the stop has begun: no sleep is longer than stopWait
 	finished bool // nothing more is handed out
 }
 
@@ -37,10 +37,15 @@ func newQueue(maxItems, maxBytes int) *queue {
 
 // push appends an item to its lane. It blocks while the queue is full, which
 // holds the watch back. The error is ctx's.
-func (q *queue) push(ctx context.Context, d *delivery) error {
+//
+// blocked, if not nil, is called when it has to wait.
+func (q *queue) push(ctx context.Context, d *delivery, blocked func(items, bytes int)) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.full() {
+		if blocked != nil {
+			blocked(q.items, q.bytes)
+		}
 		stop := context.AfterFunc(ctx, func() {
 			q.mu.Lock()
 			defer q.mu.Unlock()
@@ -109,14 +114,21 @@ func (q *queue) done(l *lane) {
 	}
 }
 
+// stopWait is the longest sleep once the stop has begun: there are seconds left,
+// and they are for delivering.
+const stopWait = time.Second
+
 // sleep puts a taken lane aside for d; meanwhile it holds no worker, and from
-// here on it belongs to the queue. A closed queue does not let it sleep and
-// says so.
+// here on it belongs to the queue. A queue that has finished does not let it
+// sleep and says so.
 func (q *queue) sleep(l *lane, d time.Duration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || q.finished {
+	if q.finished {
 		return false
+	}
+	if q.closed {
+		d = min(d, stopWait)
 	}
 	l.timer = time.AfterFunc(d, func() {
 		q.mu.Lock()
@@ -137,8 +149,8 @@ func (q *queue) resize(d *delivery, size int) {
 	q.room.Broadcast()
 }
 
-// close ends all sleep, so that what is left gets its last attempt, and lets
-// next return nil once the queue is empty.
+// close wakes all that sleeps, shortens what sleeps from now on, and lets next
+// return nil once the queue is empty.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -20,7 +20,7 @@ func waiting(name string, size int) *delivery {
 // pushing pushes in the background and tells when it is through.
 func pushing(ctx context.Context, q *queue, d *delivery) <-chan error {
 	pushed := make(chan error, 1)
-	go func() { pushed <- q.push(ctx, d) }()
+	go func() { pushed <- q.push(ctx, d, nil) }()
 	synctest.Wait()
 	return pushed
 }
@@ -54,7 +54,7 @@ func TestPushResumesWhenAWaitingItemShrinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(10, 150)
 		d := waiting("a", 100)
-		require.NoError(t, q.push(t.Context(), d))
+		require.NoError(t, q.push(t.Context(), d, nil))
 		q.resize(d, 300)
 		pushed := pushing(t.Context(), q, waiting("b", 100))
 		require.Empty(t, pushed)
@@ -67,7 +67,7 @@ func TestPushResumesWhenAWaitingItemShrinks(t *testing.T) {
 func TestAnItemLargerThanTheQueuePassesWhenThereIsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(10, 100)
-		require.NoError(t, q.push(t.Context(), waiting("huge", 5000)))
+		require.NoError(t, q.push(t.Context(), waiting("huge", 5000), nil))
 		next := pushing(t.Context(), q, waiting("small", 1))
 		require.Empty(t, next, "it fills the queue")
 		l, _ := q.next()
@@ -76,7 +76,7 @@ func TestAnItemLargerThanTheQueuePassesWhenThereIsRoom(t *testing.T) {
 		// One small item that is tried again and again must not hold it up.
 		l, _ = q.next()
 		require.True(t, q.sleep(l, time.Hour))
-		require.NoError(t, q.push(t.Context(), waiting("huge", 5000)))
+		require.NoError(t, q.push(t.Context(), waiting("huge", 5000), nil))
 		q.abort()
 	})
 }
@@ -84,13 +84,13 @@ func TestAnItemLargerThanTheQueuePassesWhenThereIsRoom(t *testing.T) {
 func TestPushEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1, 100)
-		require.NoError(t, q.push(t.Context(), waiting("a", 1)))
+		require.NoError(t, q.push(t.Context(), waiting("a", 1), nil))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := pushing(ctx, q, waiting("b", 1))
 		other := pushing(t.Context(), q, waiting("c", 1))
 		cancel()
 		require.ErrorIs(t, <-ended, context.Canceled)
-		require.ErrorIs(t, q.push(ctx, waiting("d", 1)), context.Canceled)
+		require.ErrorIs(t, q.push(ctx, waiting("d", 1), nil), context.Canceled)
 		require.Empty(t, other)
 		l, _ := q.next()
 		q.done(l)
@@ -104,7 +104,7 @@ func TestASleepingLaneIsReadyWhenItsTimeHasCome(t *testing.T) {
 		q := newQueue(10, 100)
 		start := time.Now()
 		for i, name := range []string{"long", "short"} {
-			require.NoError(t, q.push(t.Context(), waiting(name, 1)))
+			require.NoError(t, q.push(t.Context(), waiting(name, 1), nil))
 			l, _ := q.next()
 			require.True(t, q.sleep(l, time.Duration(2-i)*time.Minute))
 		}
@@ -117,17 +117,19 @@ func TestASleepingLaneIsReadyWhenItsTimeHasCome(t *testing.T) {
 	})
 }
 
-func TestCloseWakesSleepersAndLetsNoneSleepAgain(t *testing.T) {
+func TestCloseWakesSleepersAndLetsNoneSleepLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(10, 100)
 		start := time.Now()
-		require.NoError(t, q.push(t.Context(), waiting("a", 1)))
+		require.NoError(t, q.push(t.Context(), waiting("a", 1), nil))
 		l, _ := q.next()
 		require.True(t, q.sleep(l, time.Hour))
 		q.close()
 		l, _ = q.next()
 		require.Zero(t, time.Since(start))
-		require.False(t, q.sleep(l, time.Hour))
+		require.True(t, q.sleep(l, time.Hour))
+		l, _ = q.next()
+		require.Equal(t, stopWait, time.Since(start))
 		q.done(l)
 		l, _ = q.next()
 		require.Nil(t, l)
@@ -138,7 +140,7 @@ func TestAbortHandsOutNothingMoreAndLeavesNoTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(10, 100)
 		for _, name := range []string{"asleep", "ready", "taken"} {
-			require.NoError(t, q.push(t.Context(), waiting(name, 1)))
+			require.NoError(t, q.push(t.Context(), waiting(name, 1), nil))
 		}
 		l, _ := q.next()
 		require.True(t, q.sleep(l, time.Hour))
@@ -166,7 +168,7 @@ func TestManyLanesLeaveNothingBehind(t *testing.T) {
 	q := newQueue(1<<20, 1<<30)
 	for range 50 {
 		for n := range 1000 {
-			require.NoError(t, q.push(t.Context(), waiting(fmt.Sprint(n), 10)))
+			require.NoError(t, q.push(t.Context(), waiting(fmt.Sprint(n), 10), nil))
 		}
 		for range 1000 {
 			l, d := q.next()
@@ -196,7 +198,7 @@ func BenchmarkSixteenWorkers(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
-		_ = q.push(b.Context(), items[n%len(items)])
+		_ = q.push(b.Context(), items[n%len(items)], nil)
 	}
 	q.close()
 	workers.Wait()

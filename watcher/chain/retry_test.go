@@ -60,7 +60,7 @@ func TestARedirectToNowhereIsPermanentToo(t *testing.T) {
 		c := start(t, Config{Steps: []string{step}})
 		c.push(change("web", 1))
 		c.finish()
-		require.Equal(t, "answered 302:", c.log.with(t, notDelivered)[0]["error"], location)
+		require.Equal(t, "answered 302, and redirects are not followed", c.log.with(t, notDelivered)[0]["error"], location)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestASinkEndsWithAnySuccessAndItsReplyIsIgnored(t *testing.T) {
 					h(w, r)
 				}, change("web", 1))
 			require.Empty(t, log.with(t, notDelivered))
-			require.Empty(t, log.with(t, "stopped"), "a sink's 2xx is no stop")
+			require.Empty(t, log.with(t, "chain stopped"), "a sink's 2xx is no stop")
 			require.Len(t, got, 1)
 			require.Equal(t, map[string]string{"team": "shop", "traceparent": "x"}, (<-got).Extensions)
 		})

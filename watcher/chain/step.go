@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type step struct {
 	mu      sync.Mutex
 	until   time.Time // paused for everyone until then
 	failing bool
+	said    seldom // that the step fails
 }
 
 // failure is why an attempt did not succeed.
@@ -79,7 +81,11 @@ func (s *step) call(ctx context.Context, e *event.Event) (*event.Event, error) {
 	}
 	s.report(ctx, e, err)
 	if err == nil && next == nil && !s.sink {
-		s.log.Info("stopped", "step", s.name, "id", e.ID, "subject", e.Subject, "reason", s.say(reason))
+		attrs := []any{"step", s.name, "id", e.ID, "subject", e.Subject}
+		if reason != "" {
+			attrs = append(attrs, "reason", s.say(reason))
+		}
+		s.log.Info("chain stopped", attrs...)
 	}
 	return next, err
 }
@@ -125,7 +131,12 @@ func refusal(resp *http.Response) error {
 	if resp.StatusCode >= 200 { // the body of a 101 is the open connection, which no timeout ends
 		said, _ = io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
 	}
-	f.reason = fmt.Sprintf("answered %d: %s", resp.StatusCode, said)
+	f.reason = fmt.Sprintf("answered %d", resp.StatusCode)
+	if resp.StatusCode/100 == 3 {
+		f.reason += ", and redirects are not followed"
+	} else if said = bytes.TrimSpace(said); len(said) > 0 {
+		f.reason += ": " + string(said)
+	}
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		f.pause = min(retryAfter(resp.Header.Get("Retry-After")), maxPause)
 	}
@@ -145,21 +156,21 @@ func retryAfter(v string) time.Duration {
 	return 0
 }
 
-// report says once when a step starts to fail and once when it recovers; each
-// attempt in between shows at debug level.
+// report says when a step starts to fail, once a minute that it still does, and
+// when it recovers; each attempt in between shows at debug level.
 func (s *step) report(ctx context.Context, e *event.Event, err error) {
 	f, failed := errors.AsType[*failure](err)
 	if failed && (f.permanent || ctx.Err() != nil) {
 		return // says nothing about the step; the queue logs the change
 	}
 	s.mu.Lock()
-	was, is := s.failing, failed
-	s.failing = is
+	was := s.failing
+	s.failing = failed
 	s.mu.Unlock()
-	switch {
-	case is && !was:
+	switch due := failed && s.said.due(time.Now()); {
+	case failed && (due || !was):
 		s.log.Warn("step fails, trying again", "step", s.name, "id", e.ID, "status", f.status, "error", f.reason)
-	case is:
+	case failed:
 		s.log.Debug("step still fails", "step", s.name, "id", e.ID, "status", f.status, "error", f.reason)
 	case was:
 		s.log.Info("step recovered", "step", s.name)

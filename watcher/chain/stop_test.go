@@ -68,34 +68,41 @@ func TestCloseDeliversWhatIsQueued(t *testing.T) {
 	nothingLeft(t)
 }
 
-func TestCloseGivesSleepersALastAttemptAtOnce(t *testing.T) {
-	for name, header := range map[string]string{"retrying": "", "paused": "300"} {
-		t.Run(name, func(t *testing.T) {
-			var recovered atomic.Bool
-			step := endpoint(t, func(w http.ResponseWriter, r *http.Request) {
-				if recovered.Load() && strings.HasPrefix(r.Header.Get("Ce-Id"), "good") {
-					w.WriteHeader(http.StatusNoContent)
-					return
-				}
-				w.Header().Set("Retry-After", header)
-				http.Error(w, "not yet", http.StatusServiceUnavailable)
-			})
-			c := start(t, Config{Steps: []string{step}, RetryWaitMin: time.Hour, RetryWaitMax: time.Hour})
-			c.push(change("good", 1), change("good", 2))
-			c.push(change("bad", 1), change("bad", 2))
-			c.asleep(2)
-			recovered.Store(true)
-			c.finish()
-			var lost []any
-			for _, line := range c.log.with(t, notDelivered) {
-				require.Equal(t, "answered 503: not yet", line["error"])
-				require.Equal(t, "ERROR", line["level"])
-				lost = append(lost, line["id"])
-			}
-			require.Equal(t, []any{"bad.1.update", "bad.2.update"}, lost)
-			nothingLeft(t)
-		})
-	}
+func TestAStopGoesOnTryingWhileThereIsTime(t *testing.T) {
+	var closing, attempts atomic.Int32
+	step := endpoint(t, func(w http.ResponseWriter, _ *http.Request) {
+		if closing.Load() == 1 && attempts.Add(1) >= 3 {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		http.Error(w, "not yet", http.StatusServiceUnavailable)
+	})
+	c := start(t, Config{Steps: []string{step}, RetryWaitMin: time.Hour, RetryWaitMax: time.Hour})
+	c.push(change("a", 1), change("a", 2))
+	c.asleep(1)
+	closing.Store(1)
+	c.finish() // not in an hour
+	require.Empty(t, c.log.with(t, notDelivered))
+	require.EqualValues(t, 4, attempts.Load())
+	nothingLeft(t)
+}
+
+func TestAStopKeepsThePauseThatAnEndpointAskedFor(t *testing.T) {
+	var attempts atomic.Int32
+	step := endpoint(t, func(w http.ResponseWriter, _ *http.Request) {
+		attempts.Add(1)
+		w.Header().Set("Retry-After", "300")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	c := start(t, Config{Steps: []string{step}})
+	c.push(change("a", 1))
+	c.asleep(1)
+	c.Close()
+	c.asleep(1)
+	c.cancel()
+	require.EqualError(t, <-c.ended, "1 changes were not delivered before the stop")
+	require.EqualValues(t, 1, attempts.Load())
+	require.Len(t, c.log.with(t, notDelivered), 1)
 }
 
 func TestAStopThatIsCutShortNamesAllThatIsNotDelivered(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,6 +37,9 @@ func Connect(kubeconfig, userAgent string) (*Client, error) {
 	rules.ExplicitPath = kubeconfig
 	rules.WarnIfAllMissing = false
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if path := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); path != "" && kubeconfig == "" && clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("KUBECONFIG: no cluster in %s: does the file exist?", path)
+	}
 	if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
 		return nil, errors.New("no cluster to watch: set KW_KUBECONFIG or KUBECONFIG, or run in a Pod with a service account")
 	}

@@ -47,9 +47,10 @@ func canWatch(r Resource) bool {
 	return slices.Contains(r.Verbs, "list") && slices.Contains(r.Verbs, "watch")
 }
 
-// nearest gives the name that is at most two edits away, or nothing.
+// nearest gives the name that is one edit away, two for a long name, or
+// nothing.
 func nearest(wanted string, served []Resource) string {
-	best, distance := "", 3
+	best, distance := "", 2+min(1, len(wanted)/7)
 	for _, r := range served {
 		if !canWatch(r) {
 			continue

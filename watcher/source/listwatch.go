@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,7 +41,10 @@ type listWatch struct {
 	fieldSelector string
 	decoder       decoder
 
+	log      *slog.Logger
+	explain  func(error) error // one line for people
 	mu       sync.Mutex
+	failing  bool   // it has been said
 	version  string // where a watch can resume; empty: nowhere
 	refused  int    // resumes refused in a row
 	resumed  bool   // the last List answered from the resume point
@@ -128,14 +132,39 @@ func (lw *listWatch) note(err error) {
 	switch {
 	case err == nil:
 		lw.watched = true
+		if lw.failing {
+			lw.log.Info("watching again")
+		}
+		lw.failing = false
 	case apierrors.IsGone(err), apierrors.IsResourceExpired(err), apierrors.IsNotFound(err):
 		lw.version, lw.refused = "", 0
+		return // the list that follows says what became of it
 	case apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge),
 		apierrors.HasStatusCause(err, causeBroken), apierrors.IsBadRequest(err), apierrors.IsInvalid(err):
 		if lw.refused++; lw.refused >= resumeAttempts {
 			lw.version, lw.refused = "", 0
 		}
 	}
+	if err != nil && lw.watched { // before, it is the reason why there is no start
+		lw.sayFailed(err)
+	}
+}
+
+// failed says once that the API server cannot be followed, until it can again.
+func (lw *listWatch) failed(err error) {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	lw.sayFailed(err)
+}
+
+// sayFailed: see failed; the caller holds mu.
+func (lw *listWatch) sayFailed(err error) {
+	level := slog.LevelWarn
+	if lw.failing {
+		level = slog.LevelDebug
+	}
+	lw.failing = true
+	lw.log.Log(context.Background(), level, "watch fails, trying again", "error", lw.explain(err))
 }
 
 // progress moves the resume point: all up to version is in the store.
@@ -170,6 +199,12 @@ func (lw *listWatch) wasSynced() bool {
 	lw.mu.Lock()
 	defer lw.mu.Unlock()
 	return lw.synced
+}
+
+func (lw *listWatch) wasReported() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	return lw.reported
 }
 
 // markSynced tells whether this was the first list.

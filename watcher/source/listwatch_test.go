@@ -2,6 +2,7 @@ package source
 
 import (
 	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,6 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
+
+func resumable() *listWatch {
+	return &listWatch{version: "7", log: slog.New(slog.DiscardHandler), explain: func(err error) error { return err }}
+}
 
 func TestOnlyAnAnswerAboutTheHistoryEndsTheResume(t *testing.T) {
 	resource := schema.GroupResource{Resource: "configmaps"}
@@ -34,7 +39,7 @@ func TestOnlyAnAnswerAboutTheHistoryEndsTheResume(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			lw := &listWatch{version: "7"}
+			lw := resumable()
 			for n := 1; n <= 20 && lw.resumePoint() != ""; n++ {
 				lw.note(tt.err)
 				require.Equal(t, n == tt.after, lw.resumePoint() == "", "after %d", n)
@@ -42,7 +47,7 @@ func TestOnlyAnAnswerAboutTheHistoryEndsTheResume(t *testing.T) {
 			require.Equal(t, tt.after == 0, lw.resumePoint() != "")
 		})
 	}
-	lw := &listWatch{version: "7"}
+	lw := resumable()
 	for range 20 {
 		lw.note(tooLarge)
 		lw.progress("8") // an event in between starts the count anew

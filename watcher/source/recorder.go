@@ -46,6 +46,9 @@ func (r *recorder) Replace(items []any, version string) error {
 	for i, item := range items {
 		objects[i] = item.(*object.Object)
 	}
+	if s.lw.wasReported() {
+		s.log.Warn("the API server's history is gone, so the objects are listed: changes in between are merged")
+	}
 	if !s.lw.wasSynced() {
 		s.seen.Baseline(objects)
 	} else {

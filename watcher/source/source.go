@@ -62,6 +62,7 @@ func New(cfg Config) *Source {
 		client: cfg.Client, path: path(cfg.Scope.Resource, cfg.Namespace),
 		labelSelector: cfg.LabelSelector, fieldSelector: cfg.FieldSelector,
 	}
+	s.lw.log, s.lw.explain = s.log, s.explain
 	s.lw.decoder = decoder{packer: packer, known: seen.Get, keepFields: s.lw.wasSynced}
 	if cfg.EmitInitial {
 		s.lw.synced = true // nothing is baseline
@@ -104,7 +105,7 @@ func (s *Source) Run(ctx context.Context) error {
 			return s.explain(err)
 		}
 		if err != nil {
-			s.log.Warn("watch failed, trying again", "error", s.explain(err))
+			s.lw.failed(err)
 		}
 		if time.Since(started) > time.Minute {
 			backoff = newBackoff()
@@ -139,6 +140,9 @@ func final(err error) bool {
 func (s *Source) explain(err error) error {
 	r := s.cfg.Scope.Resource
 	var status apierrors.APIStatus
+	if u, ok := errors.AsType[*url.Error](err); ok { // without the URL, which says nothing new
+		return fmt.Errorf("watch %s: the API server cannot be reached: %w", r.GroupResource(), u.Err)
+	}
 	if !errors.As(err, &status) {
 		return fmt.Errorf("watch %s: %w", r.GroupResource(), err)
 	}
@@ -150,6 +154,12 @@ func (s *Source) explain(err error) error {
 		}
 		return fmt.Errorf("watch %s: %s; add to %s the rule {apiGroups: [%q], resources: [%q], verbs: [\"list\", \"watch\"]}",
 			r.GroupResource(), message, role, r.Group, r.Resource)
+	}
+	if apierrors.IsUnauthorized(err) {
+		message = "the API server refuses the credentials (401 Unauthorized): check the kubeconfig or the service account"
+	}
+	if apierrors.IsBadRequest(err) && s.cfg.FieldSelector != "" {
+		message += "; see the field selector"
 	}
 	return fmt.Errorf("watch %s: %s", r.GroupResource(), message)
 }
