@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -85,6 +86,19 @@ func (p *Payload) Text() string {
 		return s
 	}
 	return string(p.Data)
+}
+
+// Who names the field managers in one line, with the subresource they wrote
+// to: "kubectl (scale), argocd". It is empty when Kubernetes recorded nobody.
+func (c *Change) Who() string {
+	names := make([]string, len(c.ChangedBy))
+	for i, m := range c.ChangedBy {
+		names[i] = m.Manager
+		if m.Subresource != "" {
+			names[i] += " (" + m.Subresource + ")"
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func (c *Change) validateChange() error {

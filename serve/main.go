@@ -5,7 +5,6 @@ package serve
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -43,7 +42,7 @@ func Main[C any](name string, cfg C, build func(C) (event.Handler, error)) int {
 
 func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Handler, error), args []string) error {
 	prefix := strings.ToUpper(name)
-	switch action, err := parse(args); {
+	switch action, err := settings.Flags(args); {
 	case err != nil:
 		return err
 	case action == "help":
@@ -69,24 +68,6 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 		return fmt.Errorf("PORT: %w", err)
 	}
 	return Serve(ctx, l, h)
-}
-
-func parse(args []string) (action string, err error) {
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	version := fs.Bool("version", false, "")
-	err = fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return "help", nil
-	case err != nil:
-		return "", fmt.Errorf("%w (see --help)", err)
-	case fs.NArg() > 0:
-		return "", fmt.Errorf("unexpected argument %q (see --help)", fs.Arg(0))
-	case *version:
-		return "version", nil
-	}
-	return "", nil
 }
 
 func help(w io.Writer, name, prefix string, cfg any) error {

@@ -5,8 +5,6 @@ package watcher
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,7 +36,7 @@ func Main() int {
 
 func run(ctx context.Context, args []string) error {
 	cfg := DefaultConfig()
-	switch action, err := parse(args); {
+	switch action, err := settings.Flags(args); {
 	case err != nil:
 		return err
 	case action == "help":
@@ -59,24 +57,6 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	return nil // a stop that was asked for, also before the start was over
-}
-
-func parse(args []string) (action string, err error) {
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	version := fs.Bool("version", false, "")
-	err = fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return "help", nil
-	case err != nil:
-		return "", fmt.Errorf("%w (see --help)", err)
-	case fs.NArg() > 0:
-		return "", fmt.Errorf("unexpected argument %q (see --help)", fs.Arg(0))
-	case *version:
-		return "version", nil
-	}
-	return "", nil
 }
 
 func help(w io.Writer) error {

@@ -58,7 +58,7 @@ func (p page) title(e *event.Event) {
 	p.paint(bold, oneLine(e.Kind+" "+name))
 	p.b.WriteByte(' ')
 	p.paint(dim, oneLine(e.Cluster))
-	if who := managers(e.ChangedBy); who != "" {
+	if who := e.Who(); who != "" {
 		p.b.WriteString(" by " + oneLine(who))
 	}
 	if e.Via != event.ViaWatch {
@@ -66,18 +66,6 @@ func (p page) title(e *event.Event) {
 		p.paint(dim, "("+oneLine(e.Via)+")")
 	}
 	p.b.WriteByte('\n')
-}
-
-func managers(changedBy []event.Manager) string {
-	var names []string
-	for _, m := range changedBy {
-		name := m.Manager
-		if m.Subresource != "" {
-			name += " (" + m.Subresource + ")"
-		}
-		names = append(names, name)
-	}
-	return strings.Join(names, ", ")
 }
 
 // payload indents the text and colours the lines of a diff.

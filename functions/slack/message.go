@@ -45,22 +45,10 @@ func message(e *event.Event, cluster string) *slack.WebhookMessage {
 	} else {
 		a.Text = line(withoutPayload(e), maxText)
 	}
-	if who := managers(e.ChangedBy); who != "" {
+	if who := e.Who(); who != "" {
 		a.Fields = []slack.AttachmentField{{Title: "Changed by", Value: line(who, maxField), Short: true}}
 	}
 	return &slack.WebhookMessage{Attachments: []slack.Attachment{a}}
-}
-
-func managers(changedBy []event.Manager) string {
-	var names []string
-	for _, m := range changedBy {
-		name := m.Manager
-		if m.Subresource != "" {
-			name += " (" + m.Subresource + ")"
-		}
-		names = append(names, name)
-	}
-	return strings.Join(names, ", ")
 }
 
 func withoutPayload(e *event.Event) string {
