@@ -1,16 +1,13 @@
 package watcher
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -21,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kwatchman/kwatchman/internal/settings"
+	"github.com/kwatchman/kwatchman/watcher/chain"
 )
 
 // Prefix starts the name of every setting of the watcher.
@@ -219,26 +217,20 @@ func (c *Config) validateTargets() error {
 			return fmt.Errorf("KW_HANDLERS: entry %d is no URL: built-in functions are part of the all-in-one binary, "+
 				"here each is a URL such as http://diff:8080", i+1)
 		}
-		if !isHTTP(h) {
-			return fmt.Errorf("KW_HANDLERS: entry %d is no URL: want http://host:port/path or https://host/path", i+1)
+		if _, err := chain.ParseTarget(h); err != nil {
+			return fmt.Errorf("KW_HANDLERS: entry %d %w", i+1, err)
 		}
 	}
-	if c.knative.sink != "" && !isHTTP(c.knative.sink) {
-		return errors.New("K_SINK: bad value: want a URL")
+	if c.knative.sink != "" {
+		if _, err := chain.ParseTarget(c.knative.sink); err != nil {
+			return errors.New("K_SINK: bad value: want a URL")
+		}
+		return nil
 	}
-	if len(c.Handlers) == 0 && c.knative.sink == "" {
+	if len(c.Handlers) == 0 {
 		return errors.New("no handlers: set KW_HANDLERS to the URLs of the chain's functions, or K_SINK")
 	}
 	return nil
-}
-
-func isHTTP(target string) bool {
-	u, err := url.Parse(target)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
-		return false
-	}
-	_, err = strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
-	return err == nil
 }
 
 func (c *Config) validateScope() error {

@@ -41,6 +41,7 @@ func TestAWatcherThatCannotStartSaysWhyInOneLine(t *testing.T) {
 		{"nothing left to watch", []string{here, anywhere, "KW_NAMESPACE=a,b", "KW_EXCLUDE_NAMESPACES=b,a"}, `KW_EXCLUDE_NAMESPACES: leaves nothing of KW_NAMESPACE`},
 		{"bad wait", []string{here, anywhere, "KW_RETRY_WAIT_MIN=2m"}, `KW_RETRY_WAIT_MAX: bad value: want at least KW_RETRY_WAIT_MIN, which is 2m0s`},
 		{"KUBECONFIG that is absent", []string{"KUBECONFIG=" + absent, anywhere}, `KUBECONFIG: no cluster in .*absent: does the file exist\?`},
+		{"URL with a fragment", []string{here, "KW_HANDLERS=http://127.0.0.1:9/#part"}, `KW_HANDLERS: entry 1 is no URL`},
 		{"bad sink", []string{here, "K_SINK=nowhere"}, `K_SINK: bad value: want a URL`},
 		{"bad overrides", []string{here, "K_SINK=http://127.0.0.1:9", "K_CE_OVERRIDES=secret-word"}, `K_CE_OVERRIDES: bad value`},
 		{"extension that CloudEvents does not allow", []string{here, "K_SINK=http://127.0.0.1:9", `K_CE_OVERRIDES={"extensions":{"a-b":"c"}}`}, `K_CE_OVERRIDES: .*a-b`},

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,10 +58,23 @@ func permanent(status int, format string, args ...any) error {
 	return &failure{status: status, permanent: true, reason: fmt.Sprintf(format, args...)}
 }
 
-func newStep(position int, target string, cfg Config) (*step, error) {
+// ParseTarget reads the URL of a step or a sink. The error does not show it: it
+// may be a secret.
+func ParseTarget(target string) (*url.URL, error) {
 	u, err := url.Parse(target)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Fragment != "" {
-		return nil, fmt.Errorf("step %d is no URL: want http://host:port/path or https://host/path", position)
+	if err == nil {
+		_, err = strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
+	}
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Fragment != "" {
+		return nil, errors.New("is no URL: want http://host:port/path or https://host/path")
+	}
+	return u, nil
+}
+
+func newStep(position int, target string, cfg Config) (*step, error) {
+	u, err := ParseTarget(target)
+	if err != nil {
+		return nil, fmt.Errorf("step %d %w", position, err)
 	}
 	client, err := newHTTPClient(cfg)
 	if err != nil {

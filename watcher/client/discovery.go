@@ -146,11 +146,14 @@ func (c *Client) get(ctx context.Context, path, accept string, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
+// UnauthorizedText is what a 401 means, at the start and later.
+const UnauthorizedText = "the API server refuses the credentials (401 Unauthorized): check the kubeconfig or the service account"
+
 // unreachable makes one line of why the API server gave no answer to the first
 // question.
 func unreachable(err error) error {
 	if apierrors.IsUnauthorized(err) {
-		return errors.New("the API server refuses the credentials (401 Unauthorized): check the kubeconfig or the service account")
+		return errors.New(UnauthorizedText)
 	}
 	if apierrors.IsForbidden(err) {
 		return fmt.Errorf("discovery is forbidden: %w; bind the ClusterRole system:discovery", err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -18,6 +19,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
@@ -70,16 +73,10 @@ func New(cfg Config) *Source {
 	return s
 }
 
+// path is where a resource's objects are listed: an object's path without its
+// name.
 func path(r schema.GroupVersionResource, namespace string) string {
-	prefix := []string{"/api", r.Version}
-	if r.Group != "" {
-		prefix = []string{"/apis", r.Group, r.Version}
-	}
-	if namespace != "" {
-		prefix = append(prefix, "namespaces", url.PathEscape(namespace))
-	}
-	p, _ := url.JoinPath(prefix[0], append(prefix[1:], r.Resource)...) // the parts come from the API server
-	return p
+	return strings.TrimSuffix(event.NewSubject(r.Group, r.Version, r.Resource, namespace, ""), "/")
 }
 
 // Run follows the resource until ctx ends. Before the first objects are known,
@@ -156,7 +153,7 @@ func (s *Source) explain(err error) error {
 			r.GroupResource(), message, role, r.Group, r.Resource)
 	}
 	if apierrors.IsUnauthorized(err) {
-		message = "the API server refuses the credentials (401 Unauthorized): check the kubeconfig or the service account"
+		message = client.UnauthorizedText
 	}
 	if apierrors.IsBadRequest(err) && s.cfg.FieldSelector != "" {
 		message += "; see the field selector"

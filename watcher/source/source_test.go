@@ -357,6 +357,7 @@ func TestWhereTheHistoryIsGoneTheNetDifferencesArrive(t *testing.T) {
 			require.NotEmpty(t, e.ChangedBy, "who changed it is known after a gap too")
 		}
 	}
+	require.Contains(t, f.logs.String(), "changes in between are merged", "a merge is never silent")
 	s.edit("same", "1")
 	f.await("same", "0→1")
 	require.Equal(t, event.ViaWatch, f.all()[len(f.all())-1].Via)
