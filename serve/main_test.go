@@ -61,7 +61,7 @@ func TestWrongStartIsOneClearLineAndExitCode1(t *testing.T) {
 	}{
 		"unknown flag":      {nil, []string{"--wait=1s"}, "echo: flag provided but not defined: -wait (see --help)\n"},
 		"argument":          {nil, []string{"now"}, "echo: unexpected argument \"now\" (see --help)\n"},
-		"unknown setting":   {[]string{"ECHO_WAITS=s3cr3t"}, nil, "echo: unknown setting ECHO_WAITS: want ECHO_WAIT\n"},
+		"unknown setting":   {[]string{"ECHO_WAITS=s3cr3t"}, nil, "echo: unknown setting ECHO_WAITS: did you mean ECHO_WAIT?\n"},
 		"bad setting":       {[]string{"ECHO_WAIT=s3cr3t"}, nil, "echo: ECHO_WAIT: bad value: want a duration such as 500ms, 15s or 10m\n"},
 		"refused by build":  {[]string{"ECHO_WAIT=-1s"}, nil, "echo: ECHO_WAIT: want a positive duration\n"},
 		"port is a word":    {[]string{"PORT=http"}, nil, "echo: PORT: bad value: want a port from 0 to 65535\n"},

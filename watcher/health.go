@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/kwatchman/kwatchman/watcher/config"
 )
 
 // serveHealth answers /healthz, and /readyz once ready is set, until the
@@ -19,7 +21,7 @@ func serveHealth(ctx context.Context, addr string, ready *atomic.Bool, log *slog
 		return func() {}, nil
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil && addr == defaultMetricsAddr {
+	if err != nil && addr == config.DefaultMetricsAddr {
 		// Nobody asked for that port: two watchers on one machine both work.
 		log.Warn("health is not served: set KW_METRICS_ADDR", "error", err)
 		return func() {}, nil

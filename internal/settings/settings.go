@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
+
+	"github.com/kwatchman/kwatchman/internal/suggest"
 )
 
 // Load overlays the environment variables PREFIX_* on cfg, a pointer to a
@@ -74,12 +76,12 @@ func Names(prefix string, cfg any) ([]string, error) {
 	return strings.Fields(b.String()), nil
 }
 
-// Usage prints a line for each setting: name, the text of the field's desc tag
-// and the value that cfg holds as the default. more are further lines to align
+// Usage prints a line for each setting: name, the short flag if it has one, the
+// text of the field's desc tag and the value that cfg holds as the default. more are further lines to align
 // with them, name and text separated by a tab.
 func Usage(w io.Writer, prefix string, cfg any, more ...string) error {
 	lines, err := template.New("usage").Funcs(template.FuncMap{"default": defaultText}).Parse(
-		"{{range .}}  {{.Key}}\t{{.Tags.Get \"desc\"}}{{default .Field}}\n{{end}}")
+		"{{range .}}  {{.Key}}{{with .Tags.Get \"short\"}}, -{{.}}{{end}}\t{{.Tags.Get \"desc\"}}{{default .Field}}\n{{end}}")
 	if err != nil {
 		return err
 	}
@@ -122,9 +124,24 @@ func refuseUnknown(prefix string, names []string) error {
 		if len(names) == 0 {
 			return fmt.Errorf("unknown setting %s: there are no settings that start with %s_", name, prefix)
 		}
+		if near := nearest(prefix, name, names); near != "" {
+			return fmt.Errorf("unknown setting %s: did you mean %s?", name, near)
+		}
 		return fmt.Errorf("unknown setting %s: want %s", name, strings.Join(names, ", "))
 	}
 	return nil
+}
+
+// nearest compares what comes after the prefix, which all names share.
+func nearest(prefix, name string, names []string) string {
+	var own []string
+	for _, n := range names {
+		own = append(own, strings.TrimPrefix(n, prefix+"_"))
+	}
+	if near := suggest.Nearest(strings.TrimPrefix(name, prefix+"_"), own); near != "" {
+		return prefix + "_" + near
+	}
+	return ""
 }
 
 // Kubernetes gives every container variables for each Service of its

@@ -45,7 +45,7 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binaries = dir
-	packages := map[string]string{"watcher": "../../watcher/cmd"}
+	packages := map[string]string{"watcher": "../../watcher/cmd", "kwatchman": "../.."}
 	functions, err := filepath.Glob("../../functions/*/cmd")
 	if err != nil || len(functions) == 0 {
 		fmt.Fprintln(os.Stderr, "no functions found:", err)

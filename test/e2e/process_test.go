@@ -85,11 +85,17 @@ func environment(env []string) []string {
 
 func start(t *testing.T, name string, env ...string) *process {
 	t.Helper()
+	return startWith(t, name, nil, env...)
+}
+
+// startWith runs a program with arguments, in a folder of its own.
+func startWith(t *testing.T, name string, args []string, env ...string) *process {
+	t.Helper()
 	p := &process{
 		t: t, name: name, stdout: &output{}, stderr: &output{}, ended: make(chan struct{}),
-		cmd: exec.Command(filepath.Join(binaries, name)),
+		cmd: exec.Command(filepath.Join(binaries, name), args...),
 	}
-	p.cmd.Env = environment(env)
+	p.cmd.Env, p.cmd.Dir = environment(env), t.TempDir()
 	stdout, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
 	stderr, err := p.cmd.StderrPipe()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -26,9 +27,18 @@ type Item interface {
 	Event() (*event.Event, error)
 }
 
+// Target is what one step calls: an endpoint, or a handler in this process.
+type Target struct {
+	Name string // what logs call it, besides its host; may be empty
+	URL  string
+	// Handler, if not nil, is called instead of URL: the same request gets the
+	// same answer, without a connection.
+	Handler http.Handler
+}
+
 // Config says where events go and how patiently.
 type Config struct {
-	Steps []string // URLs in order
+	Steps []Target // in order
 	// Sink makes the one step a sink in Knative mode: any 2xx is the end.
 	Sink       bool
 	Extensions map[string]string // added to each event (K_CE_OVERRIDES)
@@ -107,7 +117,7 @@ func (c *Chain) Run(ctx context.Context) error {
 	workers.Wait()
 	c.queue.abort() // ctx may have ended just now; no timer outlives Run
 	for _, s := range c.steps {
-		s.client.HTTPClient.CloseIdleConnections()
+		s.close()
 	}
 	left := c.queue.left()
 	for _, d := range left {

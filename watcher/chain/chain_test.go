@@ -73,7 +73,7 @@ func TestTenThousandChangesArriveOnceAndInOrder(t *testing.T) {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	// A small queue, so that pushing blocks and goes on many times.
-	c := start(t, Config{Steps: []string{step}, Concurrency: 16, QueueEvents: 100})
+	c := start(t, Config{Steps: steps(step), Concurrency: 16, QueueEvents: 100})
 	var sources sync.WaitGroup
 	for s := range 4 {
 		sources.Go(func() {
@@ -107,7 +107,7 @@ func TestASlowSubjectHoldsBackNoOther(t *testing.T) {
 		delivered <- e.ID
 		return nil, nil //nolint:nilnil // the end of the chain
 	})
-	c := start(t, Config{Steps: []string{step}, Concurrency: 2})
+	c := start(t, Config{Steps: steps(step), Concurrency: 2})
 	c.push(change("slow", 1), change("slow", 2))
 	<-slow
 	for n := 1; n <= 50; n++ {
@@ -135,7 +135,7 @@ func TestSubjectsRunSideBySideUpToConcurrencyAndNoFurther(t *testing.T) {
 		<-release
 		return nil, nil //nolint:nilnil // the end of the chain
 	})
-	c := start(t, Config{Steps: []string{step}, Concurrency: limit})
+	c := start(t, Config{Steps: steps(step), Concurrency: limit})
 	for n := range 30 {
 		c.push(change(fmt.Sprint("s", n), 1))
 	}
@@ -165,7 +165,7 @@ func TestASubjectThatWaitsHoldsNoSlot(t *testing.T) {
 				return nil, nil //nolint:nilnil // the end of the chain
 			})
 			second := endpoint(t, answer)
-			c := start(t, Config{Steps: []string{first, second}, Concurrency: 1, RetryWaitMin: 1 << 40, RetryWaitMax: 1 << 40})
+			c := start(t, Config{Steps: steps(first, second), Concurrency: 1, RetryWaitMin: 1 << 40, RetryWaitMax: 1 << 40})
 			c.push(change("waiting", 1), change("waiting", 2))
 			c.asleep(1)
 			c.push(change("other", 1), change("other", 2))
@@ -190,7 +190,7 @@ func TestAnItemWithoutEventIsGivenUpAndDoesNotBlockItsLane(t *testing.T) {
 	unfit.event.Extensions = map[string]string{"Not-A-Name": "1"}
 	cut := change("web", 3)
 	cut.event.Extensions = map[string]string{"team": "line\nbreak"}
-	c := start(t, Config{Steps: []string{step}})
+	c := start(t, Config{Steps: steps(step)})
 	c.push(broken, unfit, cut, change("web", 4))
 	require.Equal(t, "web.4.update", <-delivered)
 	c.finish()

@@ -21,7 +21,18 @@ import (
 // newHTTPClient makes one attempt a call: waiting and trying again belong to
 // the queue, where a waiting change holds no worker. Each step has its own
 // client, because a failed call closes the idle connections of its client.
-func newHTTPClient(cfg Config) (*retryablehttp.Client, error) {
+func newHTTPClient(transport http.RoundTripper) *retryablehttp.Client {
+	client := retryablehttp.NewClient()
+	client.RetryMax = 0
+	client.Logger = nil // it would log whole URLs
+	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	client.CheckRetry = func(context.Context, *http.Response, error) (bool, error) { return false, nil }
+	client.HTTPClient = &http.Client{Transport: transport}
+	return client
+}
+
+// newTransport reaches endpoints.
+func newTransport(cfg Config) (*http.Transport, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = cfg.Concurrency
 	transport.MaxResponseHeaderBytes = 256 << 10
@@ -36,13 +47,7 @@ func newHTTPClient(cfg Config) (*retryablehttp.Client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	client := retryablehttp.NewClient()
-	client.RetryMax = 0
-	client.Logger = nil // it would log whole URLs
-	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
-	client.CheckRetry = func(context.Context, *http.Response, error) (bool, error) { return false, nil }
-	client.HTTPClient = &http.Client{Transport: noRedirects{transport}}
-	return client, nil
+	return transport, nil
 }
 
 // noRedirects makes a redirect an answer like any other: following it would

@@ -17,7 +17,7 @@ func TestAFullQueueIsSaidAndNotWithEveryChange(t *testing.T) {
 		<-release
 		return nil, nil //nolint:nilnil // the end of the chain
 	})
-	c := start(t, Config{Steps: []string{step}, QueueEvents: 1})
+	c := start(t, Config{Steps: steps(step), QueueEvents: 1})
 	pushed := make(chan error, 1)
 	go func() {
 		for n := range 5 {

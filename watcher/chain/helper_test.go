@@ -217,3 +217,12 @@ func raw(t *testing.T, answer string) string {
 func pemOf(server *httptest.Server) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 }
+
+// steps are targets that are URLs and nothing more.
+func steps(urls ...string) []Target {
+	var out []Target
+	for _, u := range urls {
+		out = append(out, Target{URL: u})
+	}
+	return out
+}

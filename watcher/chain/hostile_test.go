@@ -99,7 +99,7 @@ func TestAnAnswerThatNeverEndsIsBoundedInTime(t *testing.T) {
 		"refusal":     trickle("HTTP/1.1 500 Oh\r\nContent-Length: 8000000\r\n\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := start(t, Config{Steps: []string{endpoint(t, h)}, Timeout: 50 * time.Millisecond, RetryMax: 1})
+			c := start(t, Config{Steps: steps(endpoint(t, h)), Timeout: 50 * time.Millisecond, RetryMax: 1})
 			c.push(change("web", 1))
 			c.finish()
 			require.Len(t, c.log.with(t, notDelivered), 1)
@@ -120,7 +120,7 @@ func TestAnAnswerThatIsNoHTTPIsNoAnswer(t *testing.T) {
 		"nothing at all": {"HTTP/1.1 200", "no answer in time"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := start(t, Config{Steps: []string{raw(t, tc.answer)}, Timeout: 2 * time.Second, RetryMax: 1})
+			c := start(t, Config{Steps: steps(raw(t, tc.answer)), Timeout: 2 * time.Second, RetryMax: 1})
 			c.push(change("web", 1))
 			c.finish()
 			require.Len(t, c.log.with(t, notDelivered), 1)
@@ -135,7 +135,7 @@ func TestAnAnswerThatIsNoHTTPIsNoAnswer(t *testing.T) {
 // The body of a 101 is the open connection: no timeout ends reading it.
 func TestSwitchingProtocolsHoldsNoWorker(t *testing.T) {
 	step := raw(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	c := start(t, Config{Steps: []string{step}, Concurrency: 1})
+	c := start(t, Config{Steps: steps(step), Concurrency: 1})
 	c.push(change("web", 1), change("web", 2))
 	c.finish()
 	require.Len(t, c.log.with(t, notDelivered), 2)

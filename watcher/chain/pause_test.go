@@ -80,7 +80,7 @@ func TestRetryAfterPausesTheStepForEverySubject(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begin := time.Now()
-				c := prepare(t, Config{Steps: []string{"http://step"}, Concurrency: 1, RetryWaitMin: 2 * time.Second, RetryWaitMax: 2 * time.Second})
+				c := prepare(t, Config{Steps: steps("http://step"), Concurrency: 1, RetryWaitMin: 2 * time.Second, RetryWaitMax: 2 * time.Second})
 				var attempts []attempt
 				alone(t, c, func(w http.ResponseWriter, r *http.Request) {
 					attempts = append(attempts, attempt{r.Header.Get("Ce-Name"), time.Since(begin)})
@@ -114,7 +114,7 @@ func TestRetryAfterPausesTheStepForEverySubject(t *testing.T) {
 
 func TestAPauseCostsNoAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := prepare(t, Config{Steps: []string{"http://step"}, RetryMax: 1})
+		c := prepare(t, Config{Steps: steps("http://step"), RetryMax: 1})
 		asked := 0
 		alone(t, c, func(w http.ResponseWriter, _ *http.Request) {
 			if asked++; asked < 20 {
@@ -133,7 +133,7 @@ func TestAPauseCostsNoAttempt(t *testing.T) {
 }
 
 func TestTheWaitDoublesUpToItsMaximumWithJitter(t *testing.T) {
-	c := prepare(t, Config{Steps: []string{"http://step"}, RetryWaitMin: 500 * time.Millisecond, RetryWaitMax: time.Minute})
+	c := prepare(t, Config{Steps: steps("http://step"), RetryWaitMin: 500 * time.Millisecond, RetryWaitMax: time.Minute})
 	for failures, most := range map[int]time.Duration{
 		1: 500 * time.Millisecond, 2: time.Second, 5: 8 * time.Second, 7: 32 * time.Second,
 		8: time.Minute, 9: time.Minute, 1 << 40: time.Minute,

@@ -26,7 +26,7 @@ func deliver(t *testing.T, cfg Config, h http.HandlerFunc, i item) (*event.Event
 		arrived = &e
 		w.WriteHeader(http.StatusNoContent)
 	})
-	cfg.Steps = []string{endpoint(t, h), second}
+	cfg.Steps = steps(endpoint(t, h), second)
 	if cfg.Sink {
 		cfg.Steps = cfg.Steps[:1]
 	}

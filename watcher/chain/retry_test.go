@@ -33,7 +33,7 @@ func TestAStatusDecidesWhetherAnAttemptIsRepeated(t *testing.T) {
 				w.Header().Set("Location", other+r.URL.Path)
 				w.WriteHeader(status)
 			})
-			c := start(t, Config{Steps: []string{step}})
+			c := start(t, Config{Steps: steps(step)})
 			c.push(change("web", 1))
 			if repeated {
 				<-delivered
@@ -57,7 +57,7 @@ func TestARedirectToNowhereIsPermanentToo(t *testing.T) {
 			w.Header().Set("Location", location)
 			w.WriteHeader(http.StatusFound)
 		})
-		c := start(t, Config{Steps: []string{step}})
+		c := start(t, Config{Steps: steps(step)})
 		c.push(change("web", 1))
 		c.finish()
 		require.Equal(t, "answered 302, and redirects are not followed", c.log.with(t, notDelivered)[0]["error"], location)
@@ -100,7 +100,7 @@ func TestNoAnswerIsRepeated(t *testing.T) {
 			if name == "timeout" {
 				timeout = 500 * time.Millisecond
 			}
-			c := start(t, Config{Steps: []string{step}, Timeout: timeout})
+			c := start(t, Config{Steps: steps(step), Timeout: timeout})
 			c.push(change("web", 1))
 			<-delivered
 			c.finish()
@@ -114,7 +114,7 @@ func TestAClosedPortIsRepeatedUntilItOpens(t *testing.T) {
 	require.NoError(t, err)
 	address := listener.Addr().String()
 	require.NoError(t, listener.Close())
-	c := start(t, Config{Steps: []string{"http://" + address}})
+	c := start(t, Config{Steps: steps("http://" + address)})
 	c.push(change("web", 1))
 	require.Eventually(t, func() bool { return len(c.log.with(t, "step still fails")) > 3 }, 20*time.Second, time.Millisecond)
 	listener, err = net.Listen("tcp", address)
@@ -139,7 +139,7 @@ func TestRetryMaxGivesUpWithOneErrorLine(t *testing.T) {
 		asked.Add(1)
 		http.Error(w, "out of order", http.StatusInternalServerError)
 	})
-	c := start(t, Config{Steps: []string{first, second}, RetryMax: 2})
+	c := start(t, Config{Steps: steps(first, second), RetryMax: 2})
 	c.push(change("web", 1))
 	require.Eventually(t, func() bool { return c.Waiting() == 0 }, 20*time.Second, time.Millisecond)
 	c.finish()
@@ -180,7 +180,7 @@ func TestOnlyTheStepThatFailedIsRepeatedWithTheSameInput(t *testing.T) {
 		w.WriteHeader(http.StatusNoContent)
 		close(delivered)
 	})
-	c := start(t, Config{Steps: []string{first, second, second}, Extensions: map[string]string{"team": "shop"}})
+	c := start(t, Config{Steps: steps(first, second, second), Extensions: map[string]string{"team": "shop"}})
 	c.push(sent)
 	<-delivered
 	c.finish()

@@ -75,7 +75,7 @@ func TestNoSecretOfAURLIsEverLogged(t *testing.T) {
 				scheme = "https"
 			}
 			target := scheme + "://" + url.UserPassword(user, password).String() + "@" + server.Listener.Addr().String() + path + "?" + query
-			c := start(t, Config{Steps: []string{target}, RetryMax: 1, Timeout: 200 * time.Millisecond})
+			c := start(t, Config{Steps: steps(target), RetryMax: 1, Timeout: 200 * time.Millisecond})
 			c.push(change("web", 1))
 			if name == "paused" {
 				c.asleep(1)
@@ -108,18 +108,18 @@ func TestABadURLIsAnErrorThatDoesNotShowIt(t *testing.T) {
 		"", "tok3n", "ftp://tok3n@host/", "http://", "http:///tok3n", "http://host/tok3n#x", "http://host:port/tok3n",
 		"http://user:tok3n@[::1/", "http://host/\ntok3n", "//host/tok3n", "http://host/%zz?tok3n",
 	} {
-		_, err := New(Config{Steps: []string{"http://ok", target}})
+		_, err := New(Config{Steps: steps("http://ok", target)})
 		require.EqualError(t, err, "step 2 is no URL: want http://host:port/path or https://host/path", target)
 	}
 }
 
 func TestWhatAnEndpointSaysStaysReadable(t *testing.T) {
-	c := prepare(t, Config{Steps: []string{"http://functions:8080/diff?mode=on"}})
+	c := prepare(t, Config{Steps: steps("http://functions:8080/diff?mode=on")})
 	require.Equal(t, "diff: mode is on /diff, line  two", c.steps[0].say("diff: mode is on /diff, line\r\ntwo\n"))
 }
 
 func TestCertificatesToTrustHaveToBePEM(t *testing.T) {
-	_, err := New(Config{Steps: []string{"https://ok"}, CACerts: "no PEM"})
+	_, err := New(Config{Steps: steps("https://ok"), CACerts: "no PEM"})
 	require.EqualError(t, err, "K_CA_CERTS: holds no PEM certificate")
 }
 
@@ -127,7 +127,7 @@ func TestTheGivenCertificatesAreTrusted(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) }))
 	defer server.Close()
 	for certs, delivered := range map[string]bool{pemOf(server): true, "": false} {
-		c := start(t, Config{Steps: []string{server.URL}, Sink: true, CACerts: certs, RetryMax: 1})
+		c := start(t, Config{Steps: steps(server.URL), Sink: true, CACerts: certs, RetryMax: 1})
 		c.push(change("web", 1))
 		c.finish()
 		require.Equal(t, delivered, len(c.log.with(t, notDelivered)) == 0)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,8 @@ type step struct {
 	url    string
 	sink   bool
 	client *retryablehttp.Client
+	local  *local      // what client calls in this process; nil for an endpoint
+	tls    *tls.Config // of the client; may be nil
 	cfg    Config
 	log    *slog.Logger
 	hide   *strings.Replacer
@@ -71,19 +74,40 @@ func ParseTarget(target string) (*url.URL, error) {
 	return u, nil
 }
 
-func newStep(position int, target string, cfg Config) (*step, error) {
-	u, err := ParseTarget(target)
+func newStep(position int, target Target, cfg Config) (*step, error) {
+	s := &step{sink: cfg.Sink, cfg: cfg, log: cfg.Logger}
+	if target.Handler != nil {
+		s.name, s.url, s.hide = fmt.Sprintf("%d %s", position, target.Name), "http://built-in/", strings.NewReplacer()
+		s.local = newLocal(s.name, target.Handler, cfg)
+		s.client = newHTTPClient(s.local)
+		return s, nil
+	}
+	u, err := ParseTarget(target.URL)
 	if err != nil {
 		return nil, fmt.Errorf("step %d %w", position, err)
 	}
-	client, err := newHTTPClient(cfg)
+	transport, err := newTransport(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &step{
-		name: fmt.Sprintf("%d %s://%s", position, u.Scheme, u.Host), url: target,
-		sink: cfg.Sink, client: client, cfg: cfg, log: cfg.Logger, hide: hide(u),
-	}, nil
+	s.name, s.url, s.hide = stepName(position, target.Name, u), target.URL, hide(u)
+	s.client, s.tls = newHTTPClient(noRedirects{transport}), transport.TLSClientConfig
+	return s, nil
+}
+
+func stepName(position int, name string, u *url.URL) string {
+	if name != "" {
+		name += " "
+	}
+	return fmt.Sprintf("%d %s%s://%s", position, name, u.Scheme, u.Host)
+}
+
+// close ends what the step keeps open between two calls.
+func (s *step) close() {
+	s.client.HTTPClient.CloseIdleConnections()
+	if s.local != nil {
+		s.local.close()
+	}
 }
 
 // call makes one attempt. It returns the event to go on with, nil if the chain

@@ -56,7 +56,7 @@ func TestCloseDeliversWhatIsQueued(t *testing.T) {
 		delivered <- e.ID
 		return nil, nil //nolint:nilnil // the end of the chain
 	})
-	c := start(t, Config{Steps: []string{step}, Concurrency: 2})
+	c := start(t, Config{Steps: steps(step), Concurrency: 2})
 	for n := range 20 {
 		c.push(change(fmt.Sprint("s", n%5), n/5+1))
 	}
@@ -77,7 +77,7 @@ func TestAStopGoesOnTryingWhileThereIsTime(t *testing.T) {
 		}
 		http.Error(w, "not yet", http.StatusServiceUnavailable)
 	})
-	c := start(t, Config{Steps: []string{step}, RetryWaitMin: time.Hour, RetryWaitMax: time.Hour})
+	c := start(t, Config{Steps: steps(step), RetryWaitMin: time.Hour, RetryWaitMax: time.Hour})
 	c.push(change("a", 1), change("a", 2))
 	c.asleep(1)
 	closing.Store(1)
@@ -94,7 +94,7 @@ func TestAStopKeepsThePauseThatAnEndpointAskedFor(t *testing.T) {
 		w.Header().Set("Retry-After", "300")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	c := start(t, Config{Steps: []string{step}})
+	c := start(t, Config{Steps: steps(step)})
 	c.push(change("a", 1))
 	c.asleep(1)
 	c.Close()
@@ -116,7 +116,7 @@ func TestAStopThatIsCutShortNamesAllThatIsNotDelivered(t *testing.T) {
 		inFlight <- struct{}{}
 		<-r.Context().Done()
 	})
-	c := start(t, Config{Steps: []string{step}, Concurrency: 1, RetryWaitMin: time.Hour, RetryWaitMax: time.Hour})
+	c := start(t, Config{Steps: steps(step), Concurrency: 1, RetryWaitMin: time.Hour, RetryWaitMax: time.Hour})
 	c.push(change("asleep", 1), change("asleep", 2))
 	c.asleep(1)
 	c.push(change("flying", 1), change("flying", 2), change("queued", 1))
@@ -141,9 +141,9 @@ func TestAStopThatIsCutShortNamesAllThatIsNotDelivered(t *testing.T) {
 }
 
 func TestAnEmptyChainStopsAtOnce(t *testing.T) {
-	c := start(t, Config{Steps: []string{"http://127.0.0.1:1"}})
+	c := start(t, Config{Steps: steps("http://127.0.0.1:1")})
 	c.finish()
-	c = start(t, Config{Steps: []string{"http://127.0.0.1:1"}})
+	c = start(t, Config{Steps: steps("http://127.0.0.1:1")})
 	c.cancel()
 	require.NoError(t, <-c.ended)
 	nothingLeft(t)

@@ -22,8 +22,10 @@ import (
 // Client is a connection to one API server.
 type Client struct {
 	// REST sends requests to absolute paths.
-	REST rest.Interface
-	host string
+	REST *rest.RESTClient
+	// Namespace is that of the kubeconfig's context or of the Pod.
+	Namespace string
+	host      string
 }
 
 // askTimeout bounds each question at the start.
@@ -36,7 +38,8 @@ func Connect(kubeconfig, userAgent string) (*Client, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
 	rules.WarnIfAllMissing = false
-	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{})
+	cfg, err := loader.ClientConfig()
 	if path := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); path != "" && kubeconfig == "" && clientcmd.IsEmptyConfig(err) {
 		return nil, fmt.Errorf("KUBECONFIG: no cluster in %s: does the file exist?", path)
 	}
@@ -46,7 +49,22 @@ func Connect(kubeconfig, userAgent string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
-	return newClient(cfg, userAgent)
+	c, err := newClient(cfg, userAgent)
+	if err != nil {
+		return nil, err
+	}
+	if c.Namespace, _, err = loader.Namespace(); err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", err)
+	}
+	return c, nil
+}
+
+// Host is the API server's, without scheme and path.
+func (c *Client) Host() string {
+	if u, err := url.Parse(c.host); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return c.host
 }
 
 func newClient(cfg *rest.Config, userAgent string) (*Client, error) {
@@ -78,11 +96,7 @@ func (c *Client) ClusterName(ctx context.Context, log *slog.Logger) string {
 	if err == nil && ns.UID != "" {
 		return string(ns.UID)
 	}
-	host := c.host
-	if u, err := url.Parse(c.host); err == nil && u.Host != "" {
-		host = u.Host
-	}
 	log.Warn("namespace kube-system cannot be read, so the API server's host names the cluster: set KW_CLUSTER_NAME",
-		"cluster", host)
-	return host
+		"cluster", c.Host())
+	return c.Host()
 }

@@ -7,15 +7,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 )
 
-// served are the resources of the real API server.
-func served(t *testing.T) []Resource {
+func connected(t *testing.T) *Client {
 	t.Helper()
 	kubeconfig := os.Getenv("KWATCHMAN_TEST_KUBECONFIG")
 	if kubeconfig == "" {
@@ -23,14 +23,20 @@ func served(t *testing.T) []Resource {
 	}
 	c, err := Connect(kubeconfig, "test")
 	require.NoError(t, err)
-	resources, stale, err := c.Resources(context.Background())
+	return c
+}
+
+// served is what the test cluster serves.
+func served(t *testing.T) *Discovery {
+	t.Helper()
+	d, err := connected(t).Discover(t.Context(), nil)
 	require.NoError(t, err)
-	require.Empty(t, stale)
-	return resources
+	require.Empty(t, d.Stale)
+	return d
 }
 
 func TestAResourceIsFoundByAnyOfItsNames(t *testing.T) {
-	all := served(t)
+	d := served(t)
 	tests := []struct{ name, want string }{
 		{"deploy", "apps/v1/deployments"},
 		{"deployment", "apps/v1/deployments"},
@@ -47,46 +53,98 @@ func TestAResourceIsFoundByAnyOfItsNames(t *testing.T) {
 		{"events", "/v1/events"},
 		{"events.events.k8s.io", "events.k8s.io/v1/events"},
 		{"hpa", "autoscaling/v2/horizontalpodautoscalers"},
+		{"hpa.v1.autoscaling", "autoscaling/v1/horizontalpodautoscalers"},
 		{"crd", "apiextensions.k8s.io/v1/customresourcedefinitions"},
 		{"endpoints", "/v1/endpoints"},
 		{"Role", "rbac.authorization.k8s.io/v1/roles"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			out, err := Resolve([]string{tt.name}, all, nil)
-			require.NoError(t, err)
-			require.Equal(t, tt.want, out[0].Group+"/"+out[0].Version+"/"+out[0].Resource)
+			found := d.Find(tt.name)
+			require.NotEmpty(t, found)
+			require.Equal(t, tt.want, found[0].Group+"/"+found[0].Version+"/"+found[0].Resource)
 		})
 	}
-	out, err := Resolve([]string{"nodes", "deploy", "Deployment"}, all, nil)
-	require.NoError(t, err)
-	require.Len(t, out, 2, "named twice, watched once")
-	require.False(t, out[0].Namespaced)
-	require.True(t, out[1].Namespaced)
 }
 
-func TestAnUnknownResourceIsAnErrorWithTheNearestName(t *testing.T) {
-	all := served(t)
-	tests := []struct{ name, want string }{
-		{"deploymnt", `unknown resource "deploymnt": did you mean deployment?`},
-		{"secrts", `unknown resource "secrts": did you mean secrets?`},
-		{"wombats", `unknown resource "wombats"`},
-		{"pods/status", `unknown resource "pods/status"`},
-		{"tokenreviews", `resource "tokenreviews" cannot be listed and watched`},
-		{"", `unknown resource ""`},
+func TestAnUnknownResourceIsAnErrorWithTheNearestNameOrMayComeLater(t *testing.T) {
+	d := served(t)
+	tests := []struct{ name, want, near string }{
+		{"deploymnt", `unknown resource "deploymnt": did you mean deployment?`, ""},
+		{"secrts", `unknown resource "secrts": did you mean secrets?`, ""},
+		{"deploymnts.apps", `unknown resource "deploymnts.apps": did you mean deployments.apps?`, ""},
+		{"wombats", `unknown resource "wombats": a custom resource that is to come later is named with its group, as crontabs.stable.example.com`, ""},
+		{"wombats.apps", `unknown resource "wombats.apps"`, ""},
+		{"pods/status", `unknown resource "pods/status": subresources cannot be watched, name the resource`, ""},
+		{"tokenreviews", `resource "tokenreviews" cannot be listed and watched`, ""},
+		{"ingreses.networking.k8s.io", `unknown resource "ingreses.networking.k8s.io": did you mean ingresses.networking.k8s.io?`, ""},
+		{"crontabs.stable.example.com", "", ""},
+		{"ingresses.networking.k8s.ioo", "", "ingresses.networking.k8s.io"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Resolve([]string{tt.name}, all, nil)
-			require.EqualError(t, err, tt.want)
+			require.Empty(t, d.Find(tt.name))
+			near, err := d.Missing(tt.name)
+			if tt.want != "" {
+				require.EqualError(t, err, tt.want)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.near, near)
 		})
 	}
-	_, err := Resolve([]string{"wombats"}, all, []string{"metrics.k8s.io"})
-	require.EqualError(t, err, `unknown resource "wombats" (the servers of these API groups do not answer: metrics.k8s.io)`)
+	d.Stale = []string{"metrics.k8s.io"}
+	_, err := d.Missing("wombats.apps")
+	require.EqualError(t, err, `unknown resource "wombats.apps" (the servers of these API groups do not answer: metrics.k8s.io)`)
+	require.True(t, d.Serves(schema.GroupResource{Group: "metrics.k8s.io", Resource: "pods"}), "nobody knows that it does not")
+	require.False(t, d.Serves(schema.GroupResource{Group: "apps", Resource: "pods"}))
 }
 
-// Servers before 1.26 answer with other documents; one of those groups is
-// broken here.
+func TestAllIsEverythingThatCanBeWatchedButWhatMachinesWrite(t *testing.T) {
+	var names []string
+	for _, r := range served(t).All() {
+		names = append(names, r.GroupResource().String())
+	}
+	for _, want := range []string{
+		"configmaps", "secrets", "deployments.apps", "clusterroles.rbac.authorization.k8s.io", "nodes", "namespaces",
+		"customresourcedefinitions.apiextensions.k8s.io", "validatingwebhookconfigurations.admissionregistration.k8s.io",
+	} {
+		require.Contains(t, names, want)
+	}
+	for _, not := range []string{"events", "leases.coordination.k8s.io", "pods", "replicasets.apps", "endpointslices.discovery.k8s.io", "bindings", "tokenreviews.authentication.k8s.io"} {
+		require.NotContains(t, names, not)
+	}
+	readme, err := os.ReadFile("../../docs/configuration.md")
+	require.NoError(t, err)
+	for _, name := range MachineWritten() {
+		require.Contains(t, string(readme), "`"+name+"`")
+	}
+}
+
+func TestAnUnchangedDiscoveryIsNotReadAgain(t *testing.T) {
+	c := connected(t)
+	first, err := c.Discover(t.Context(), nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, first.roots["/apis"].etag)
+	require.WithinDuration(t, time.Now(), first.Time, time.Minute)
+	marked := first.roots["/api"]
+	marked.resources = marked.resources[:1]
+	first.roots["/api"] = marked
+	again, err := c.Discover(t.Context(), first)
+	require.NoError(t, err)
+	require.Less(t, len(again.Resources), len(first.Resources), "what was read before is taken")
+}
+
+func TestAPermissionIsKnownBeforeItIsNeeded(t *testing.T) {
+	c := connected(t)
+	missing, err := c.MissingVerbs(t.Context(), []Place{
+		{GroupResource: schema.GroupResource{Resource: "secrets"}},
+		{GroupResource: schema.GroupResource{Group: "apps", Resource: "deployments"}, Namespace: "default"},
+	})
+	require.NoError(t, err)
+	require.Equal(t, [][]string{nil, nil}, missing, "the administrator may do everything")
+}
+
 func TestDiscoveryReadsTheDocumentsOfOldServersToo(t *testing.T) {
 	documents := map[string]string{
 		"/api":  `{"kind":"APIVersions","versions":["v1"]}`,
@@ -103,19 +161,43 @@ func TestDiscoveryReadsTheDocumentsOfOldServersToo(t *testing.T) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Etag", "same")
 		_, _ = w.Write([]byte(document))
 	}))
 	defer server.Close()
 	c, err := newClient(&rest.Config{Host: server.URL}, "test")
 	require.NoError(t, err)
-	all, stale, err := c.Resources(context.Background())
+	d, err := c.Discover(t.Context(), nil)
 	require.NoError(t, err)
-	require.Equal(t, []string{"broken.example.com"}, stale)
-	require.Len(t, all, 2, "one a resource, no subresource")
-	out, err := Resolve([]string{"po", "deploy"}, all, stale)
+	require.Equal(t, []string{"broken.example.com"}, d.Stale)
+	require.Len(t, d.Resources, 3, "one a version, no subresource")
+	require.Equal(t, "v1", d.Find("deploy")[0].Version)
+	require.Equal(t, "v1beta1", d.Find("deployments.v1beta1.apps")[0].Version)
+	documents["/apis/apps/v1"] = `{"kind":"APIResourceList","resources":[]}`
+	d, err = c.Discover(t.Context(), d)
 	require.NoError(t, err)
-	require.Equal(t, "v1", out[1].Version)
-	require.True(t, slices.Contains(out[1].Verbs, "watch"))
+	require.Equal(t, "v1beta1", d.Find("deployments")[0].Version, "the tag of the list of groups says nothing about the groups")
+}
+
+func TestARefusalOfDiscoveryIsOneClearLine(t *testing.T) {
+	for status, want := range map[int]string{
+		http.StatusUnauthorized: "the API server refuses the credentials (401 Unauthorized)",
+		http.StatusForbidden:    "discovery is forbidden: no entry; bind the ClusterRole system:discovery",
+		http.StatusBadGateway:   "discovery: ",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			if status == http.StatusForbidden {
+				_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no entry","reason":"Forbidden","code":403}`))
+			}
+		}))
+		c, err := newClient(&rest.Config{Host: server.URL}, "test")
+		require.NoError(t, err)
+		_, err = c.Discover(t.Context(), nil)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "\n")
+		server.Close()
+	}
 }
 
 func TestTheClusterIsNamedByItsHostWhereKubeSystemCannotBeRead(t *testing.T) {

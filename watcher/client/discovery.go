@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	apidiscovery "k8s.io/api/apidiscovery/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,8 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Resource is a resource that the API server serves, in the version that it
-// prefers.
+// Resource is a resource that the API server serves, in one version.
 type Resource struct {
 	schema.GroupVersionResource
 	Kind       schema.GroupVersionKind
@@ -47,35 +49,113 @@ const (
 	acceptJSON = "application/json"
 )
 
-// Resources lists what the API server serves: the core group first, then the
-// groups in the server's order. Groups whose server does not answer are named
-// in stale.
-func (c *Client) Resources(ctx context.Context) (resources []Resource, stale []string, err error) {
+// Discovery is what an API server serves.
+type Discovery struct {
+	// Resources are in the order of preference: the core group first, then the
+	// groups in the server's order, the versions of a group with the preferred
+	// one first.
+	Resources []Resource
+	// Stale are the groups whose server does not answer.
+	Stale []string
+	// Time is the server's when it answered, to the second.
+	Time time.Time
+
+	roots map[string]root
+}
+
+// root is one of the two documents of discovery.
+type root struct {
+	etag      string
+	resources []Resource
+	stale     []string
+}
+
+// Discover asks for what the API server serves. last, if not nil, is what it
+// answered before, of which nothing is sent or read again that is unchanged.
+func (c *Client) Discover(ctx context.Context, last *Discovery) (*Discovery, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	for _, root := range []string{"/api", "/apis"} {
-		raw, err := c.getRaw(ctx, root, acceptAggregated)
+	d := &Discovery{roots: map[string]root{}}
+	for _, path := range []string{"/api", "/apis"} {
+		var known root
+		if last != nil {
+			known = last.roots[path]
+		}
+		r, at, err := c.root(ctx, path, known)
 		if err != nil {
-			return nil, nil, unreachable(err)
+			return nil, unreachable(err)
 		}
-		var list apidiscovery.APIGroupDiscoveryList
-		if err := json.Unmarshal(raw, &list); err != nil {
-			return nil, nil, fmt.Errorf("discovery: %s holds no JSON", root)
-		}
-		if list.Kind != "APIGroupDiscoveryList" {
-			found, missing, err := c.legacy(ctx, root, raw)
-			if err != nil {
-				return nil, nil, unreachable(err)
-			}
-			resources, stale = append(resources, found...), append(stale, missing...)
-			continue
-		}
-		for _, group := range list.Items {
-			found, missing := aggregated(group)
-			resources, stale = append(resources, found...), append(stale, missing...)
-		}
+		d.roots[path], d.Time = r, at
+		d.Resources, d.Stale = append(d.Resources, r.resources...), append(d.Stale, r.stale...)
 	}
-	return resources, stale, nil
+	return d, nil
+}
+
+func (c *Client) root(ctx context.Context, path string, known root) (root, time.Time, error) {
+	raw, header, err := c.ask(ctx, path, known.etag)
+	if err != nil {
+		return root{}, time.Time{}, err
+	}
+	at, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		at = time.Now() // every server says it; without, the clocks have to agree
+	}
+	if raw == nil {
+		return known, at, nil
+	}
+	var list apidiscovery.APIGroupDiscoveryList
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return root{}, at, fmt.Errorf("%s holds no JSON", path)
+	}
+	r := root{etag: header.Get("Etag")}
+	if list.Kind != "APIGroupDiscoveryList" {
+		r.etag = "" // says nothing about the documents of the groups
+		r.resources, r.stale, err = c.legacy(ctx, path, raw)
+		return r, at, err
+	}
+	for _, group := range list.Items {
+		found, missing := aggregated(group)
+		r.resources, r.stale = append(r.resources, found...), append(r.stale, missing...)
+	}
+	return r, at, nil
+}
+
+// ask gets a document, nil if it is still the one with this tag. client-go
+// shows no headers of an answer.
+func (c *Client) ask(ctx context.Context, path, etag string) ([]byte, http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.REST.Get().AbsPath(path).URL().String(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Accept", acceptAggregated)
+	if etag != "" {
+		req.Header.Set("If-None-Match", etag)
+	}
+	resp, err := c.REST.Client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusNotModified && etag != "" {
+		return nil, resp.Header, nil
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxDiscovery))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = refused(resp.StatusCode, raw)
+	}
+	return raw, resp.Header, err
+}
+
+// maxDiscovery bounds a document in bytes.
+const maxDiscovery = 64 << 20
+
+// refused is the error that the API server describes in a Status.
+func refused(code int, raw []byte) error {
+	var status metav1.Status
+	if json.Unmarshal(raw, &status) == nil && status.Kind == "Status" {
+		return &apierrors.StatusError{ErrStatus: status}
+	}
+	return apierrors.NewGenericServerResponse(code, "get", schema.GroupResource{}, "", "", 0, true)
 }
 
 // aggregated takes each resource of a group in the first version that serves
@@ -86,7 +166,7 @@ func aggregated(group apidiscovery.APIGroupDiscovery) (out []Resource, stale []s
 			stale = append(stale, group.Name)
 		}
 		for _, r := range v.Resources {
-			if r.ResponseKind == nil || slices.ContainsFunc(out, func(o Resource) bool { return o.Resource == r.Resource }) {
+			if r.ResponseKind == nil {
 				continue
 			}
 			gv := schema.GroupVersion{Group: group.Name, Version: v.Version}
@@ -118,8 +198,7 @@ func (c *Client) legacy(ctx context.Context, root string, raw []byte) (out []Res
 				continue
 			}
 			for _, r := range list.APIResources {
-				known := slices.ContainsFunc(found, func(o Resource) bool { return o.Resource == r.Name })
-				if known || strings.Contains(r.Name, "/") {
+				if strings.Contains(r.Name, "/") {
 					continue
 				}
 				gv := schema.GroupVersion{Group: g.Name, Version: v.Version}

@@ -4,83 +4,125 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kwatchman/kwatchman/internal/suggest"
 )
 
-// Resolve finds each named resource among those served: by plural, singular,
-// kind or short name, each also with its group behind a dot
-// (deployments.apps). An unknown name is an error that names the nearest.
-func Resolve(names []string, served []Resource, stale []string) ([]Resource, error) {
+// Find lists the resources that a name may mean, in the order of preference:
+// by plural, singular, kind or short name, each also with its group, or
+// version and group, behind a dot (deployments.apps, deployments.v1.apps).
+// What cannot be listed and watched is left out.
+func (d *Discovery) Find(name string) []Resource {
+	wanted := strings.ToLower(name)
 	var out []Resource
-	for _, name := range names {
-		r, err := resolve(name, served, stale)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(out, func(o Resource) bool { return o.GroupVersionResource == r.GroupVersionResource }) {
+	for _, r := range d.Resources {
+		if canWatch(r) && slices.Contains(r.names(), wanted) {
 			out = append(out, r)
 		}
 	}
-	return out, nil
+	return out
 }
 
-func resolve(name string, served []Resource, stale []string) (Resource, error) {
-	wanted := strings.ToLower(name)
-	matches := func(r Resource) bool { return slices.Contains(r.names(), wanted) }
-	i := slices.IndexFunc(served, func(r Resource) bool { return matches(r) && canWatch(r) })
-	if i >= 0 {
-		return served[i], nil
+// machineWritten are the kinds that All leaves out: controllers write them,
+// in numbers, and what a person did shows elsewhere. Naming one watches it.
+var machineWritten = []schema.GroupResource{
+	{Resource: "endpoints"},
+	{Resource: "events"},
+	{Resource: "pods"},
+	{Group: "apps", Resource: "controllerrevisions"},
+	{Group: "apps", Resource: "replicasets"},
+	{Group: "coordination.k8s.io", Resource: "leasecandidates"},
+	{Group: "coordination.k8s.io", Resource: "leases"},
+	{Group: "discovery.k8s.io", Resource: "endpointslices"},
+	{Group: "events.k8s.io", Resource: "events"},
+	{Group: "internal.apiserver.k8s.io", Resource: "storageversions"},
+	{Group: "metrics.k8s.io", Resource: "nodes"},
+	{Group: "metrics.k8s.io", Resource: "pods"},
+	{Group: "networking.k8s.io", Resource: "ipaddresses"},
+	{Group: "resource.k8s.io", Resource: "resourceslices"},
+	{Group: "storage.k8s.io", Resource: "csinodes"},
+	{Group: "storage.k8s.io", Resource: "csistoragecapacities"},
+	{Group: "storage.k8s.io", Resource: "volumeattachments"},
+}
+
+// MachineWritten names the kinds that All leaves out.
+func MachineWritten() []string {
+	var out []string
+	for _, r := range machineWritten {
+		out = append(out, r.String())
 	}
-	if slices.ContainsFunc(served, matches) {
-		return Resource{}, fmt.Errorf("resource %q cannot be listed and watched", name)
+	return out
+}
+
+// All lists every resource that can be listed and watched, but for those that
+// machines write, in the order of preference: several versions of one follow
+// one another.
+func (d *Discovery) All() []Resource {
+	var out []Resource
+	for _, r := range d.Resources {
+		if canWatch(r) && !slices.Contains(machineWritten, r.GroupResource()) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Serves tells whether a resource is served, in any version. It is true too
+// where that cannot be known.
+func (d *Discovery) Serves(r schema.GroupResource) bool {
+	return slices.Contains(d.Stale, r.Group) ||
+		slices.ContainsFunc(d.Resources, func(o Resource) bool { return o.GroupResource() == r })
+}
+
+// Missing explains a name that Find has nothing for: an error that names the
+// nearest, or nil if it may be served later, as that of a custom resource may.
+// near is then a name that is served and differs little.
+func (d *Discovery) Missing(name string) (near string, err error) {
+	wanted := strings.ToLower(name)
+	if slices.ContainsFunc(d.Resources, func(r Resource) bool { return slices.Contains(r.names(), wanted) }) {
+		return "", fmt.Errorf("resource %q cannot be listed and watched", name)
+	}
+	later := mayComeLater(wanted)
+	if near = suggest.Nearest(wanted, d.names(wanted, later)); near != "" {
+		return "", fmt.Errorf("unknown resource %q: did you mean %s?", name, near)
+	}
+	if later {
+		return suggest.Nearest(wanted, d.names("", false)), nil
 	}
 	hint := ""
-	if near := nearest(wanted, served); near != "" {
-		hint = fmt.Sprintf(": did you mean %s?", near)
+	if strings.Contains(wanted, "/") {
+		hint = ": subresources cannot be watched, name the resource"
+	} else if !strings.Contains(wanted, ".") {
+		hint = ": a custom resource that is to come later is named with its group, as crontabs.stable.example.com"
 	}
-	if len(stale) > 0 {
-		hint += fmt.Sprintf(" (the servers of these API groups do not answer: %s)", strings.Join(stale, ", "))
+	if len(d.Stale) > 0 {
+		hint += fmt.Sprintf(" (the servers of these API groups do not answer: %s)", strings.Join(d.Stale, ", "))
 	}
-	return Resource{}, fmt.Errorf("unknown resource %q%s", name, hint)
+	return "", fmt.Errorf("unknown resource %q%s", name, hint)
+}
+
+// names are all that can be watched; if sameGroup, those of the group of name
+// only, for with another one it may well be something else.
+func (d *Discovery) names(name string, sameGroup bool) []string {
+	_, group, _ := strings.Cut(name, ".")
+	var out []string
+	for _, r := range d.Resources {
+		if canWatch(r) && (!sameGroup || r.Group == group) {
+			out = append(out, r.names()...)
+		}
+	}
+	return out
+}
+
+// mayComeLater tells whether a name can be that of a custom resource: its
+// group is a domain with at least one dot.
+func mayComeLater(name string) bool {
+	plural, group, _ := strings.Cut(name, ".")
+	return plural != "" && strings.Contains(strings.Trim(group, "."), ".") && !strings.ContainsAny(name, "/*: ")
 }
 
 func canWatch(r Resource) bool {
 	return slices.Contains(r.Verbs, "list") && slices.Contains(r.Verbs, "watch")
-}
-
-// nearest gives the name that is one edit away, two for a long name, or
-// nothing.
-func nearest(wanted string, served []Resource) string {
-	best, distance := "", 2+min(1, len(wanted)/7)
-	for _, r := range served {
-		if !canWatch(r) {
-			continue
-		}
-		for _, n := range r.names() {
-			if d := edits(wanted, n); d < distance && d < len(wanted) {
-				best, distance = n, d
-			}
-		}
-	}
-	return best
-}
-
-// edits is the Levenshtein distance of two names.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -7,4 +7,4 @@ import (
 	"github.com/kwatchman/kwatchman/watcher"
 )
 
-func main() { os.Exit(watcher.Main()) }
+func main() { os.Exit(watcher.Main("watcher", nil)) }

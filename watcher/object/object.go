@@ -26,6 +26,7 @@ type Object struct {
 	Name            string
 	UID             string
 	ResourceVersion string
+	Created         int64 // Unix time in seconds, 0 if the manifest has none
 
 	packed []byte // managers and manifest, compressed
 	// fields is metadata.managedFields of a version that has just arrived, for
@@ -41,7 +42,7 @@ func Key(namespace, name string) string { return namespace + "/" + name }
 
 // Size is the number of bytes that the object holds in memory, nearly.
 func (o *Object) Size() int {
-	const header = 160 // the struct itself and the headers of its strings
+	const header = 168 // the struct itself and the headers of its strings
 	return header + len(o.Namespace) + len(o.Name) + len(o.UID) + len(o.ResourceVersion) + len(o.packed)
 }
 
@@ -92,10 +93,19 @@ func NewPacker(gvk schema.GroupVersionKind, redact *Redactor, zip *Compressor) *
 
 // Meta is what has to be known of a manifest before it is packed.
 type Meta struct {
-	Namespace       string `json:"namespace"`
-	Name            string `json:"name"`
-	UID             string `json:"uid"`
-	ResourceVersion string `json:"resourceVersion"`
+	Namespace       string  `json:"namespace"`
+	Name            string  `json:"name"`
+	UID             string  `json:"uid"`
+	ResourceVersion string  `json:"resourceVersion"`
+	Created         v1.Time `json:"creationTimestamp"`
+}
+
+// created is the Unix time in seconds.
+func (m *Meta) created() int64 {
+	if m.Created.IsZero() {
+		return 0
+	}
+	return m.Created.Unix()
 }
 
 // Pack cleans, redacts and compresses a manifest. known, if not nil, is asked
@@ -139,8 +149,9 @@ func (p *Packer) Pack(raw []byte, known func(key string) *Object) (*Object, erro
 	}
 	return &Object{
 		Namespace: meta.Namespace, Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion,
-		packed: p.zip.Compress(append(append(managers, '\n'), join(top)...)),
-		fields: fields,
+		Created: meta.created(),
+		packed:  p.zip.Compress(append(append(managers, '\n'), join(top)...)),
+		fields:  fields,
 	}, nil
 }
 

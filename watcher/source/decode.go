@@ -21,14 +21,14 @@ type decoder struct {
 	packer *object.Packer
 	// known gives the object seen last, so that a relist packs only what changed.
 	known func(key string) *object.Object
-	// keepFields tells whether changedBy may be asked for: not for a baseline,
-	// whose managedFields would be most of its memory.
-	keepFields func() bool
+	// baseline tells whether nobody will ask who changed an object: the
+	// managedFields of a baseline would be most of its memory.
+	baseline func(*object.Object) bool
 }
 
 func (d decoder) pack(raw []byte) (*object.Object, error) {
 	o, err := d.packer.Pack(raw, d.known)
-	if err == nil && !d.keepFields() {
+	if err == nil && d.baseline(o) {
 		o.Settle()
 	}
 	return o, err

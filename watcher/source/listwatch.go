@@ -41,8 +41,10 @@ type listWatch struct {
 	fieldSelector string
 	decoder       decoder
 
-	log      *slog.Logger
-	explain  func(error) error // one line for people
+	log       *slog.Logger
+	explain   func(error) error // one line for people
+	notServed func()
+
 	mu       sync.Mutex
 	failing  bool   // it has been said
 	version  string // where a watch can resume; empty: nowhere
@@ -159,6 +161,9 @@ func (lw *listWatch) failed(err error) {
 
 // sayFailed: see failed; the caller holds mu.
 func (lw *listWatch) sayFailed(err error) {
+	if apierrors.IsNotFound(err) {
+		defer lw.notServed()
+	}
 	level := slog.LevelWarn
 	if lw.failing {
 		level = slog.LevelDebug

@@ -16,7 +16,8 @@ import (
 // log the object.
 type recorder struct {
 	source *Source
-	ctx    context.Context // the store interface passes none
+	ctx    context.Context // the store interface passes none; outlives the list and watch
+	watch  context.Context // of the list and watch
 	cancel context.CancelFunc
 	err    error // why the source ended by itself; read after the reflector returned
 }
@@ -49,16 +50,27 @@ func (r *recorder) Replace(items []any, version string) error {
 	if s.lw.wasReported() {
 		s.log.Warn("the API server's history is gone, so the objects are listed: changes in between are merged")
 	}
-	if !s.lw.wasSynced() {
-		s.seen.Baseline(objects)
-	} else {
+	old := s.baseline(objects)
+	s.seen.Baseline(old)
+	if len(old) < len(objects) || s.lw.wasSynced() {
 		r.compare(objects)
 	}
-	if r.ctx.Err() == nil {
+	if r.watch.Err() == nil {
 		s.lw.progress(version)
 		r.synced()
 	}
 	return nil
+}
+
+// baseline gives those of the objects of a list that are no changes.
+func (s *Source) baseline(objects []*object.Object) []*object.Object {
+	var old []*object.Object
+	for _, o := range objects {
+		if s.isBaseline(o) {
+			old = append(old, o)
+		}
+	}
+	return old
 }
 
 // compare emits the net differences between a list and what was seen last.
@@ -86,7 +98,7 @@ func (r *recorder) Resync() error { return nil }
 // UpdateResourceVersion is called when everything up to version has been
 // handed to the recorder.
 func (r *recorder) UpdateResourceVersion(version string) {
-	if r.ctx.Err() == nil {
+	if r.watch.Err() == nil {
 		r.source.lw.progress(version)
 	}
 }
@@ -97,7 +109,8 @@ func (r *recorder) put(obj any) error {
 }
 
 // emit hands changes on, or ends the source: a change that cannot be handed on
-// must not be passed over.
+// must not be passed over. It goes on where only the watch was stopped: what
+// was seen is seen.
 func (r *recorder) emit(changes []*state.Change, err error) {
 	for _, c := range changes {
 		if err == nil && r.ctx.Err() == nil {

@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -32,61 +31,112 @@ type Config struct {
 	Namespace     string // empty: all namespaces, or a cluster-scoped resource
 	LabelSelector string
 	FieldSelector string
-	// EmitInitial reports the objects that exist at the start as Adds instead
-	// of taking them as the baseline.
-	EmitInitial bool
-	Redactor    *object.Redactor
-	Compressor  *object.Compressor
+	// OldBefore, in Unix seconds, tells what of the first list is news: an object
+	// created at that second or later is reported as an Add, an older one is the
+	// baseline. Never and Always are the two ends.
+	OldBefore  int64
+	Redactor   *object.Redactor
+	Compressor *object.Compressor
+	// Patient tries again whatever the API server answers, also at the start.
+	Patient bool
 	// Emit takes a change; it blocks while the queue is full, which holds the
 	// watch back, and fails only when ctx ends.
 	Emit func(context.Context, *state.Change) error
 	// Synced is called once, when the objects that exist at the start are known.
 	Synced func()
-	Logger *slog.Logger
+	// NotServed is called when the API server does not know the path: the
+	// resource may be gone or served in another version.
+	NotServed func()
+	Logger    *slog.Logger
 }
 
 // Source follows one resource, in one namespace or all.
 type Source struct {
-	cfg  Config
-	log  *slog.Logger
-	seen *state.Seen
-	lw   *listWatch
+	cfg   Config
+	log   *slog.Logger
+	seen  *state.Seen
+	lw    *listWatch
+	stop  context.CancelFunc // of the list and watch
+	until context.Context
 }
 
-// New prepares a source; Run starts it.
-func New(cfg Config) *Source {
+// What OldBefore may be besides a time.
+const (
+	Always int64 = math.MaxInt64 // all objects are the baseline
+	Never  int64 = math.MinInt64 // all objects are Adds
+)
+
+// New prepares a source; Run starts it. before, if not nil, is the source that
+// followed the resource in another version and has ended: what it saw is known
+// already.
+func New(cfg Config, before *Source) *Source {
 	packer := object.NewPacker(cfg.Scope.Kind, cfg.Redactor, cfg.Compressor)
 	seen := state.NewSeen(cfg.Scope, packer)
+	if before != nil {
+		seen = before.seen
+		seen.Rescope(cfg.Scope, packer)
+	}
 	s := &Source{
 		cfg: cfg, seen: seen,
 		log: cfg.Logger.With("resource", cfg.Scope.Resource.GroupResource().String(), "namespace", cfg.Namespace),
 	}
 	s.lw = &listWatch{
-		client: cfg.Client, path: path(cfg.Scope.Resource, cfg.Namespace),
+		client: cfg.Client, path: client.Path(cfg.Scope.Resource, cfg.Namespace),
 		labelSelector: cfg.LabelSelector, fieldSelector: cfg.FieldSelector,
 	}
-	s.lw.log, s.lw.explain = s.log, s.explain
-	s.lw.decoder = decoder{packer: packer, known: seen.Get, keepFields: s.lw.wasSynced}
-	if cfg.EmitInitial {
-		s.lw.synced = true // nothing is baseline
-	}
+	s.lw.log, s.lw.explain, s.lw.notServed = s.log, s.explain, cfg.NotServed
+	s.lw.decoder = decoder{packer: packer, known: s.known, baseline: s.isBaseline}
+	s.lw.synced = before != nil
+	s.until, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
-// path is where a resource's objects are listed: an object's path without its
-// name.
-func path(r schema.GroupVersionResource, namespace string) string {
-	return strings.TrimSuffix(event.NewSubject(r.Group, r.Version, r.Resource, namespace, ""), "/")
+// known is the object seen last. Until the first list is through, it may be in
+// the form of another version and is read anew.
+func (s *Source) known(key string) *object.Object {
+	if !s.lw.wasReported() {
+		return nil
+	}
+	return s.seen.Get(key)
+}
+
+// isBaseline tells whether an object of the first list is no change.
+func (s *Source) isBaseline(o *object.Object) bool {
+	return !s.lw.wasSynced() && o.Created < s.cfg.OldBefore
+}
+
+// Stop ends the list and watch, and so Run, once what was seen is handed on.
+// The end of Run's context ends it at once.
+func (s *Source) Stop() { s.stop() }
+
+// Gone hands on a Delete for every object that was seen: the resource does not
+// exist any more. Run has to have ended.
+func (s *Source) Gone(ctx context.Context) error {
+	for _, key := range s.seen.Absent(nil) {
+		changes, err := s.seen.Remove(key, event.ViaRelist)
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			if err := s.cfg.Emit(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Run follows the resource until ctx ends. Before the first objects are known,
-// an answer that waiting cannot mend (forbidden, not served, a bad selector)
+// an answer that waiting cannot mend (forbidden, a bad selector)
 // is an error; later everything is tried again.
 func (s *Source) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler())))
+	whole, end := context.WithCancel(klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler())))
+	ctx, cancel := context.WithCancel(whole)
+	defer context.AfterFunc(s.until, cancel)()
 	defer s.lw.close()
+	defer end()
 	defer cancel()
-	store := &recorder{source: s, ctx: ctx, cancel: cancel}
+	store := &recorder{source: s, ctx: whole, watch: ctx, cancel: end}
 	r := cache.NewReflectorWithOptions(s.lw, nil, store, cache.ReflectorOptions{
 		Name: s.cfg.Scope.Resource.GroupResource().String(), TypeDescription: s.cfg.Scope.Kind.Kind,
 		Backoff: &wait.Backoff{Duration: 500 * time.Millisecond, Cap: 15 * time.Second, Steps: 10, Factor: 2, Jitter: 0.5},
@@ -98,7 +148,7 @@ func (s *Source) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if err != nil && !s.lw.everWatched() && final(err) {
+		if err != nil && !s.cfg.Patient && !s.lw.everWatched() && final(err) {
 			return s.explain(err)
 		}
 		if err != nil {
@@ -129,7 +179,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // final tells whether the API server's answer is one that waiting cannot mend.
 func final(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) ||
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) ||
 		apierrors.IsMethodNotSupported(err) || apierrors.IsBadRequest(err) || apierrors.IsInvalid(err)
 }
 
@@ -149,8 +199,8 @@ func (s *Source) explain(err error) error {
 		if s.cfg.Namespace != "" {
 			role = "its Role in namespace " + s.cfg.Namespace
 		}
-		return fmt.Errorf("watch %s: %s; add to %s the rule {apiGroups: [%q], resources: [%q], verbs: [\"list\", \"watch\"]}",
-			r.GroupResource(), message, role, r.Group, r.Resource)
+		return fmt.Errorf("watch %s: %s; add to %s the rule %s (kwatchman rbac prints all of them)",
+			r.GroupResource(), message, role, client.Rule(r.GroupResource(), client.Verbs...))
 	}
 	if apierrors.IsUnauthorized(err) {
 		message = client.UnauthorizedText

@@ -187,6 +187,7 @@ func (s *server) follow(before func(ctx context.Context), change func(*Config)) 
 			Cluster: "test", Resource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"},
 			Kind: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"},
 		},
+		OldBefore: Always, NotServed: func() {},
 		Synced: func() { close(synced) },
 		Logger: slog.New(slog.NewJSONHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Emit: func(ctx context.Context, c *state.Change) error {
@@ -206,7 +207,7 @@ func (s *server) follow(before func(ctx context.Context), change func(*Config)) 
 	if change != nil {
 		change(&cfg)
 	}
-	f.source = New(cfg)
+	f.source = New(cfg, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
 	go func() { f.ended <- f.source.Run(ctx) }()

@@ -29,16 +29,24 @@ type Scope struct {
 // Seen holds what one source (a resource, perhaps in one namespace) saw last.
 // Its methods may be called by several goroutines.
 type Seen struct {
-	scope  Scope
-	packer *object.Packer
-
 	mu      sync.RWMutex
+	scope   *Scope // never changed, only replaced
+	packer  *object.Packer
 	objects map[string]*object.Object
 }
 
 // NewSeen starts with nothing seen.
 func NewSeen(scope Scope, packer *object.Packer) *Seen {
-	return &Seen{scope: scope, packer: packer, objects: map[string]*object.Object{}}
+	return &Seen{scope: &scope, packer: packer, objects: map[string]*object.Object{}}
+}
+
+// Rescope goes on with the objects of the same resource in another version.
+// They are kept as they are until a list brings them in the new form. Changes
+// that wait keep theirs.
+func (s *Seen) Rescope(scope Scope, packer *object.Packer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scope, s.packer = &scope, packer
 }
 
 // Get gives the object seen last under a key, or nil.
@@ -72,6 +80,9 @@ func (s *Seen) Put(o *object.Object, via string) ([]*Change, error) {
 		}
 		changes, action, old = append(changes, gone), event.Add, nil
 	case old.ResourceVersion == o.ResourceVersion:
+		if old != o {
+			s.set(o) // the same object, perhaps in another version of its resource
+		}
 		return nil, nil
 	}
 	c, err := s.change(action, old, o, via)
@@ -138,21 +149,24 @@ func (s *Seen) set(o *object.Object) {
 // change describes a change while the fields of the new version are still
 // there; nil if it is nothing but noise and noise is skipped.
 func (s *Seen) change(action event.Action, old, now *object.Object, via string) (*Change, error) {
-	c := &Change{seen: s, action: action, old: old, now: now, via: via, time: time.Now().UTC()}
+	s.mu.RLock()
+	scope, packer := s.scope, s.packer
+	s.mu.RUnlock()
+	c := &Change{scope: scope, packer: packer, action: action, old: old, now: now, via: via, time: time.Now().UTC()}
 	if now == nil {
 		return c, nil
 	}
-	manifest, _, err := s.packer.Unpack(now)
+	manifest, _, err := packer.Unpack(now)
 	if err != nil {
 		return nil, err
 	}
 	var oldManifest []byte
 	var oldManagers []event.Manager
 	if old != nil {
-		if oldManifest, oldManagers, err = s.packer.Unpack(old); err != nil {
+		if oldManifest, oldManagers, err = packer.Unpack(old); err != nil {
 			return nil, err
 		}
-		if s.scope.SkipNoise && onlyNoise(oldManifest, manifest) {
+		if scope.SkipNoise && onlyNoise(oldManifest, manifest) {
 			return nil, nil
 		}
 	}
@@ -178,7 +192,8 @@ func onlyNoise(old, now []byte) bool {
 // Change is one change as it waits for delivery: both versions stay packed
 // until the event is built.
 type Change struct {
-	seen      *Seen
+	scope     *Scope
+	packer    *object.Packer
 	action    event.Action
 	old, now  *object.Object
 	changedBy []event.Manager
@@ -195,7 +210,7 @@ func (c *Change) either() *object.Object {
 
 // Subject is the path whose changes stay in order.
 func (c *Change) Subject() string {
-	r, o := c.seen.scope.Resource, c.either()
+	r, o := c.scope.Resource, c.either()
 	return event.NewSubject(r.Group, r.Version, r.Resource, o.Namespace, o.Name)
 }
 
@@ -218,7 +233,7 @@ func (c *Change) Size() int {
 
 // Event builds the event from both versions.
 func (c *Change) Event() (*event.Event, error) {
-	scope, o, subject := c.seen.scope, c.either(), c.Subject()
+	scope, o, subject := c.scope, c.either(), c.Subject()
 	apiVersion, kind := scope.Kind.ToAPIVersionAndKind()
 	e := &event.Event{
 		ID:     c.ID(),
@@ -229,12 +244,12 @@ func (c *Change) Event() (*event.Event, error) {
 	}
 	var err error
 	if c.now != nil {
-		if e.Object, _, err = c.seen.packer.Unpack(c.now); err != nil {
+		if e.Object, _, err = c.packer.Unpack(c.now); err != nil {
 			return nil, err
 		}
 	}
 	if c.old != nil {
-		if e.OldObject, _, err = c.seen.packer.Unpack(c.old); err != nil {
+		if e.OldObject, _, err = c.packer.Unpack(c.old); err != nil {
 			return nil, err
 		}
 	}

@@ -41,11 +41,35 @@ func TestTheSameVersionIsNoChange(t *testing.T) {
 	w := newWorld(t, deployments)
 	w.put(manifest("web", "u1", 7, ""))
 	last := w.Get("shop/web")
-	require.Empty(t, w.put(manifest("web", "u1", 7, `,"spec":{}`)))
-	require.Same(t, last, w.Get("shop/web"))
 	changes, err := w.Put(last, event.ViaRelist) // what a relist hands back
 	require.NoError(t, err)
 	require.Empty(t, changes)
+	require.Same(t, last, w.Get("shop/web"))
+	require.Empty(t, w.put(manifest("web", "u1", 7, `,"spec":{}`)))
+}
+
+func TestAnotherVersionOfTheResourceIsNoChangeOfItsObjects(t *testing.T) {
+	w := newWorld(t, deployments)
+	w.put(manifest("web", "u1", 7, `,"apiVersion":"apps/v1","spec":{"x":1}`))
+	w.put(manifest("api", "u2", 8, `,"apiVersion":"apps/v1","spec":{"x":1}`))
+	waiting, err := w.Put(w.pack(manifest("api", "u2", 9, `,"apiVersion":"apps/v1","spec":{"x":2}`)), event.ViaWatch)
+	require.NoError(t, err)
+
+	next := deployments
+	next.Resource.Version, next.Kind.Version = "v2", "v2"
+	w.Rescope(next, w.packer)
+	require.Empty(t, w.put(manifest("web", "u1", 7, `,"apiVersion":"apps/v2","spec":{"y":1}`)), "the list brings it in the new form")
+	got := w.put(manifest("web", "u1", 10, `,"apiVersion":"apps/v2","spec":{"y":2}`))
+	require.Len(t, got, 1)
+	require.Equal(t, event.Update, got[0].Action)
+	require.Equal(t, "apps/v2", got[0].APIVersion)
+	require.Equal(t, "/apis/apps/v2/namespaces/shop/deployments/web", got[0].Subject)
+	require.Contains(t, string(got[0].OldObject), `"y":1`, "both sides are of one version")
+	require.Contains(t, string(got[0].OldObject), "apps/v2")
+
+	before := events(t)(waiting, nil)[0]
+	require.Equal(t, "apps/v1", before.APIVersion, "what waits keeps the version that it was seen in")
+	require.Equal(t, "/apis/apps/v1/namespaces/shop/deployments/api", before.Subject)
 }
 
 func TestAnotherVersionIsAnUpdateWithBothSides(t *testing.T) {

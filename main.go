@@ -1,0 +1,25 @@
+// Command kwatchman is the watcher with the functions built in: each is called
+// along the same chain, by the same contract, as one that runs elsewhere.
+package main
+
+import (
+	"os"
+
+	"github.com/kwatchman/kwatchman/functions/diff"
+	"github.com/kwatchman/kwatchman/functions/ignoreevents"
+	"github.com/kwatchman/kwatchman/functions/log"
+	"github.com/kwatchman/kwatchman/functions/slack"
+	"github.com/kwatchman/kwatchman/watcher"
+)
+
+// functions are all that are built in; a chain constructs those that it names.
+func functions() map[string]watcher.Function {
+	return map[string]watcher.Function{
+		"diff":         watcher.BuiltIn(diff.Config{}, diff.New),
+		"ignoreevents": watcher.BuiltIn(ignoreevents.Config{}, ignoreevents.New),
+		"log":          watcher.BuiltIn(log.Config{}, log.New),
+		"slack":        watcher.BuiltIn(slack.Config{}, slack.New),
+	}
+}
+
+func main() { os.Exit(watcher.Main("kwatchman", functions())) }

@@ -1,0 +1,136 @@
+package watcher
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/kwatchman/kwatchman/watcher/chain"
+	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/object"
+	"github.com/kwatchman/kwatchman/watcher/plan"
+)
+
+// report is the table that check prints.
+type report struct {
+	rows     [][]string
+	problems int
+}
+
+func (r *report) row(what, name, where, result string) {
+	r.rows = append(r.rows, []string{what, name, where, result})
+}
+
+func (r *report) problem(what, name, where, result string) {
+	r.problems++
+	r.row(what, name, where, "PROBLEM: "+result)
+}
+
+func (r *report) print(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	_, _ = fmt.Fprintln(tw, "WHAT\tNAME\tWHERE\tRESULT")
+	for _, row := range r.rows {
+		_, _ = fmt.Fprintln(tw, strings.Join(row, "\t")) // Flush tells of an error
+	}
+	return tw.Flush()
+}
+
+// check looks at everything that a run needs, and goes on after a problem. A
+// configuration that cannot be read is an error before there is a table.
+func check(ctx context.Context, cfg *config.Config, functions map[string]Function, w io.Writer) error {
+	steps, err := targets(cfg, functions)
+	if err != nil {
+		return err
+	}
+	zip, err := object.NewCompressor(1)
+	if err != nil {
+		return err
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	ch, err := chain.New(chainConfig(cfg, steps, zip, quiet))
+	if err != nil {
+		return err
+	}
+	r := &report{}
+	from := cmp.Or(cfg.ConfigFile, "-")
+	r.row("configuration", from, "", "ok")
+	for _, note := range cfg.Notes {
+		r.row("configuration", from, "", "note: "+note)
+	}
+	checkCluster(ctx, r, cfg)
+	for _, s := range ch.Check(ctx) {
+		if s.Err != nil {
+			r.problem("handler", s.Name, s.Where, s.Err.Error())
+		} else {
+			r.row("handler", s.Name, s.Where, "ok")
+		}
+	}
+	if err := r.print(w); err != nil {
+		return err
+	}
+	switch r.problems {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("check found 1 problem")
+	}
+	return fmt.Errorf("check found %d problems", r.problems)
+}
+
+func checkCluster(ctx context.Context, r *report, cfg *config.Config) {
+	api, served, err := connect(ctx, cfg)
+	if err != nil {
+		r.problem("cluster", "-", "", err.Error())
+		return
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	r.row("cluster", cmp.Or(cfg.ClusterName, api.ClusterName(ctx, quiet)), api.Host(), "ok")
+	p := plan.Of(cfg, served, nil)
+	for _, err := range p.Errs() {
+		r.problem("resource", "-", "", err.Error())
+	}
+	for _, m := range p.Awaited() {
+		text := "not served yet, it would be waited for"
+		if m.Near != "" {
+			text += " (similar: " + m.Near + ")"
+		}
+		r.row("resource", m.Name, "", text)
+	}
+	places := p.Sorted()
+	missing, err := api.MissingVerbs(ctx, places)
+	if err != nil {
+		r.problem("permissions", "-", "", err.Error())
+		missing = make([][]string, len(places))
+	}
+	for i, place := range places {
+		entry := p.Places[place]
+		name := place.GroupResource.String() + " " + entry.Resource.Version
+		where := "all namespaces"
+		switch {
+		case place.Namespace != "":
+			where = "namespace " + place.Namespace
+		case !entry.Resource.Namespaced:
+			where = "cluster"
+		}
+		if len(missing[i]) > 0 {
+			r.problem("resource", name, where, fmt.Sprintf("may not %s: add the rule %s",
+				strings.Join(missing[i], " and "), client.Rule(place.GroupResource, client.Verbs...)))
+			continue
+		}
+		if err := api.TryList(ctx, entry.Resource, place.Namespace, entry.LabelSelector, fieldSelector(cfg, entry)); err != nil {
+			r.problem("resource", name, where, err.Error())
+			continue
+		}
+		r.row("resource", name, where, "ok")
+	}
+}
+
+// sortedKeys lists a map's keys in order.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

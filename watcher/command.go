@@ -1,0 +1,114 @@
+package watcher
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kwatchman/kwatchman/internal/settings"
+	"github.com/kwatchman/kwatchman/internal/suggest"
+	"github.com/kwatchman/kwatchman/watcher/config"
+)
+
+// command is the program: without a subcommand it watches.
+func command(name string, functions map[string]Function) *cobra.Command {
+	load := func(cmd *cobra.Command) (*config.Config, error) {
+		return config.Load(cmd.Flags(), names(functions))
+	}
+	root := &cobra.Command{
+		Use: name, Version: Version, SilenceErrors: true, SilenceUsage: true, DisableSuggestions: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			var commands []string
+			for _, c := range cmd.Commands() {
+				commands = append(commands, c.Name())
+			}
+			return fmt.Errorf("unknown command %.40q%s (see --help)", args[0], suggest.Hint(args[0], commands))
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load(cmd)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), cfg, functions)
+		},
+	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (see --help)", err) })
+	config.AddFlags(root.PersistentFlags())
+	root.AddCommand(
+		&cobra.Command{
+			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), name, Version)
+				return err
+			},
+		},
+		&cobra.Command{
+			Use: "check", Short: "Check configuration, resources, permissions and handlers; change nothing",
+			Long: "Checks the configuration, finds the resources by discovery, asks the API server for the\n" +
+				"permissions and connects to each remote handler. It prints a table, sends no event and\n" +
+				"changes nothing. The exit code is 1 if something is wrong.",
+			Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				cfg, err := load(cmd)
+				if err != nil {
+					return err
+				}
+				return check(cmd.Context(), cfg, functions, cmd.OutOrStdout())
+			},
+		},
+		rbacCommand(name, load),
+	)
+	whole := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if cmd != root {
+			whole(cmd, args)
+			return
+		}
+		if err := help(cmd.OutOrStdout(), name, functions); err != nil {
+			cmd.PrintErrln(err)
+		}
+	})
+	return root
+}
+
+// help is that of the program itself: with the settings, on one screen.
+func help(w io.Writer, name string, functions map[string]Function) error {
+	what := "sends each change as a CloudEvent along a chain of functions"
+	if len(functions) == 0 {
+		what += ", or to K_SINK"
+	}
+	_, _ = fmt.Fprintf(w, `%[1]s watches Kubernetes resources and %[2]s.
+
+Usage: %[1]s               watch until stopped
+       %[1]s check         check configuration, permissions and handlers, and change nothing
+       %[1]s rbac          print the least role for the configuration
+       %[1]s completion    print the completion for bash, zsh, fish or powershell
+       %[1]s version       print the version
+
+Settings, as environment variables or flags, which go first (default in brackets):
+`, name, what)
+	cfg := config.Default(len(functions) > 0)
+	if err := settings.Usage(w, config.Prefix, &cfg, "K_SINK\twhere Knative wants all events, instead of KW_HANDLERS; also K_CE_OVERRIDES, K_CA_CERTS"); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(w, "\nLong flags: --config, --namespace, --label-selector, --kubeconfig, --log-level, --help, --version")
+	if len(functions) == 0 {
+		return nil
+	}
+	var built []string
+	for _, n := range names(functions) {
+		text := n
+		if of := functions[n].settings(n); len(of) > 0 {
+			text += " (" + strings.Join(of, ", ") + ")"
+		}
+		built = append(built, text)
+	}
+	_, err := fmt.Fprintln(w, "Functions: "+strings.Join(built, ", "))
+	return err
+}

@@ -1,0 +1,186 @@
+// Package config says what the watcher is told: flags over environment over
+// the configuration file over the defaults, strictly. Every error is one line
+// that names the flag, variable or key and never holds a value that may be a
+// secret.
+package config
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/kwatchman/kwatchman/internal/settings"
+)
+
+// Prefix starts the name of every setting of the watcher.
+const Prefix = "KW"
+
+// Config is what the watcher is told: Default, with what Load reads over it.
+type Config struct {
+	ConfigFile string `split_words:"true" desc:"configuration file: TOML, YAML or JSON (config.toml, if there is one)" flag:"config" short:"c"`
+	// Resources are names as kubectl takes them: plural, singular, kind or
+	// short name, with or without the group; * is all.
+	Resources []string `split_words:"true" desc:"what to watch, by any name that kubectl takes; * is all"`
+	// Namespace limits the scope; empty means all.
+	Namespace         []string `split_words:"true" desc:"namespaces to watch, separated by commas (all)" flag:"namespace" short:"n"`
+	ExcludeNamespaces []string `split_words:"true" desc:"namespaces to leave out, separated by commas"`
+	LabelSelector     string   `split_words:"true" desc:"watch only objects with these labels, in Kubernetes' syntax" flag:"label-selector" short:"l"`
+	FieldSelector     string   `split_words:"true" desc:"watch only objects with these fields, in Kubernetes' syntax"`
+	// SkipNoise drops updates that consist of nothing but the noise list.
+	SkipNoise bool `split_words:"true" desc:"true: an update of machine-written fields only is not sent at all"`
+	// Handlers are the chain's steps in order: URLs and names of functions.
+	Handlers []string `split_words:"true" desc:"the chain in order: URLs, and names of built-in functions"`
+
+	Kubeconfig  string   `split_words:"true" desc:"path of a kubeconfig (KUBECONFIG, ~/.kube/config, or the Pod's account)" flag:"kubeconfig" short:"k"`
+	LogLevel    LogLevel `split_words:"true" desc:"debug, info, warn or error (info)" flag:"log-level" short:"z"`
+	ClusterName string   `split_words:"true" desc:"name of the cluster in events (the UID of namespace kube-system)"`
+	Initial     Initial  `split_words:"true" desc:"baseline: objects that exist at the start are no changes; emit: each is an Add"`
+	Concurrency int      `split_words:"true" desc:"objects whose changes are delivered at once"`
+	QueueEvents int      `split_words:"true" desc:"changes that may wait; when the queue is full the watch waits"`
+	QueueBytes  Bytes    `split_words:"true" desc:"memory of the changes that may wait"`
+	// Timeout bounds one attempt; 0 stands for 15 s, with K_SINK for 10 min.
+	Timeout      time.Duration `split_words:"true" desc:"time for one attempt at one step (15s; 10m with K_SINK)"`
+	RetryMax     int           `split_words:"true" desc:"attempts after the first before a change is given up; 0: no limit"`
+	RetryWaitMin time.Duration `split_words:"true" desc:"wait before the first retry; it doubles from there"`
+	RetryWaitMax time.Duration `split_words:"true" desc:"longest wait between two attempts"`
+	MetricsAddr  string        `split_words:"true" desc:"where /healthz and /readyz are served; empty: nowhere"`
+
+	// Watched is what Resources and the file's resources come to.
+	Watched []Resource `ignored:"true"`
+	// Steps is what Handlers and the file's handlers come to; empty with a sink.
+	Steps   []Step  `ignored:"true"`
+	Knative Knative `ignored:"true"`
+
+	// Notes are what the user should know of the configuration.
+	Notes []string `ignored:"true"`
+
+	given map[string]string // how the user set a setting: its variable or flag
+}
+
+// Resource is one thing to watch, with its scope.
+type Resource struct {
+	Name          string   // as configured; * is all that no other entry names
+	Where         string   // the setting that names it, for errors
+	Namespaces    []string // none: all
+	LabelSelector string
+	FieldSelector string
+}
+
+// All is the name of all resources.
+const All = "*"
+
+// Step is one step of the chain.
+type Step struct {
+	Name     string         // the function that is built in, or what a remote step is called
+	URL      string         // of a remote step
+	Where    string         // the setting that names it, for errors
+	Settings map[string]any // of the function, from the file
+	// Repeated tells that the file has settings for several functions of this
+	// name, so that the environment cannot mean one of them.
+	Repeated bool
+}
+
+// Default is what holds where nothing is set. builtIn tells whether the
+// binary has the built-in functions, of which the default chain is made.
+func Default(builtIn bool) Config {
+	cfg := Config{
+		Resources:    []string{"deployments", "services", "statefulsets", "daemonsets", "ingresses"},
+		Initial:      "baseline",
+		Concurrency:  16,
+		QueueEvents:  10000,
+		QueueBytes:   64 << 20,
+		RetryWaitMin: 500 * time.Millisecond,
+		RetryWaitMax: time.Minute,
+		MetricsAddr:  DefaultMetricsAddr,
+		given:        map[string]string{},
+	}
+	if builtIn {
+		cfg.Handlers = []string{"diff", "log"}
+	}
+	return cfg
+}
+
+// DefaultMetricsAddr is where health is served if nobody says where.
+const DefaultMetricsAddr = ":9090"
+
+// Knative is what Knative's SinkBinding sets in the environment.
+type Knative struct {
+	Sink       string
+	Replaces   bool // a configured chain is not used
+	Extensions map[string]string
+	CACerts    string
+}
+
+// AttemptTimeout is the time for one attempt at one step.
+func (c *Config) AttemptTimeout() time.Duration {
+	switch {
+	case c.Timeout > 0:
+		return c.Timeout
+	case c.Knative.Sink != "":
+		return 10 * time.Minute // the post returns when the whole Sequence is done
+	}
+	return 15 * time.Second
+}
+
+// IsSet tells whether a variable or a flag gives a setting: KW_NAMESPACE.
+func (c *Config) IsSet(name string) bool { return c.given[name] != "" }
+
+// name is how the user gave a setting, for errors.
+func (c *Config) name(setting string) string {
+	if given := c.given[setting]; given != "" {
+		return given
+	}
+	return setting
+}
+
+// Initial says what the objects that exist at the start are.
+type Initial string
+
+// Decode reads the setting.
+func (i *Initial) Decode(v string) error {
+	if v != "baseline" && v != "emit" {
+		return settings.BadValue("bad value: want baseline or emit")
+	}
+	*i = Initial(v)
+	return nil
+}
+
+// Bytes is a number of bytes, written in Kubernetes' way: 64Mi.
+type Bytes int
+
+// Decode reads the setting.
+func (b *Bytes) Decode(v string) error {
+	q, err := resource.ParseQuantity(v)
+	if err != nil || q.Value() <= 0 || q.Value() > 1<<40 {
+		return settings.BadValue("bad value: want a size such as 64Mi or 1Gi, up to 1Ti")
+	}
+	*b = Bytes(q.Value())
+	return nil
+}
+
+func (b Bytes) String() string { return resource.NewQuantity(int64(b), resource.BinarySI).String() }
+
+// LogLevel is a level of slog.
+type LogLevel slog.Level
+
+// Decode reads the setting. The original's further words are taken for the
+// nearest level.
+func (l *LogLevel) Decode(v string) error {
+	levels := map[string]slog.Level{
+		"trace": slog.LevelDebug, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warning": slog.LevelWarn,
+		"warn": slog.LevelWarn, "error": slog.LevelError, "fatal": slog.LevelError, "panic": slog.LevelError,
+	}
+	level, ok := levels[strings.ToLower(v)]
+	if !ok {
+		return settings.BadValue("bad value: want debug, info, warn or error")
+	}
+	*l = LogLevel(level)
+	return nil
+}
+
+// Level makes it a slog.Leveler.
+func (l LogLevel) Level() slog.Level { return slog.Level(l) }
+
+func (l LogLevel) String() string { return strings.ToLower(l.Level().String()) }

@@ -1,0 +1,117 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/kwatchman/kwatchman/watcher/chain"
+)
+
+// validate checks what can be checked without asking anybody.
+func (c *Config) validate() error {
+	if err := c.validateScope(); err != nil {
+		return err
+	}
+	if err := c.validateTargets(); err != nil {
+		return err
+	}
+	for _, limit := range []struct {
+		bad  bool
+		text string
+	}{
+		{c.Concurrency < 1, "KW_CONCURRENCY: bad value: want at least 1"},
+		{c.Concurrency > 1024, "KW_CONCURRENCY: bad value: want at most 1024"},
+		{c.QueueEvents < 1, "KW_QUEUE_EVENTS: bad value: want at least 1"},
+		{c.Timeout < 0, "KW_TIMEOUT: bad value: want 0 (the default) or more"},
+		{c.RetryMax < 0, "KW_RETRY_MAX: bad value: want 0 (no limit) or more"},
+		{c.RetryWaitMin < time.Millisecond, "KW_RETRY_WAIT_MIN: bad value: want at least 1ms"},
+		{c.RetryWaitMax < c.RetryWaitMin, "KW_RETRY_WAIT_MAX: bad value: want at least KW_RETRY_WAIT_MIN, which is " + c.RetryWaitMin.String()},
+		{strings.ContainsFunc(c.ClusterName, unicode.IsControl), "KW_CLUSTER_NAME: bad value: holds a control character"},
+	} {
+		if limit.bad {
+			return errors.New(limit.text)
+		}
+	}
+	return nil
+}
+
+// validateTargets shows no value: it may be a webhook, which is a secret.
+func (c *Config) validateTargets() error {
+	if c.Knative.Sink != "" {
+		if _, err := chain.ParseTarget(c.Knative.Sink); err != nil {
+			return errors.New("K_SINK: bad value: want a URL")
+		}
+		return nil
+	}
+	for _, s := range c.Steps {
+		if s.URL == "" {
+			continue
+		}
+		if _, err := chain.ParseTarget(s.URL); err != nil {
+			return fmt.Errorf("%s %w", s.Where, err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateScope() error {
+	if len(c.Watched) == 0 {
+		return errors.New(c.name("KW_RESOURCES") + ": names no resource")
+	}
+	if err := validNamespaces(c.name("KW_NAMESPACE"), c.Namespace); err != nil {
+		return err
+	}
+	if err := validNamespaces("KW_EXCLUDE_NAMESPACES", c.ExcludeNamespaces); err != nil {
+		return err
+	}
+	if _, err := labels.Parse(c.LabelSelector); err != nil {
+		return fmt.Errorf("%s: bad value: %w", c.name("KW_LABEL_SELECTOR"), err)
+	}
+	if _, err := fields.ParseSelector(c.FieldSelector); err != nil {
+		return fmt.Errorf("KW_FIELD_SELECTOR: bad value: %w", err)
+	}
+	for _, r := range c.Watched {
+		if err := c.validateResource(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateResource(r Resource) error {
+	if err := validNamespaces(r.Where+": namespaces", r.Namespaces); err != nil {
+		return err
+	}
+	excluded := func(n string) bool { return slices.Contains(c.ExcludeNamespaces, n) }
+	if len(r.Namespaces) > 0 && !slices.ContainsFunc(r.Namespaces, func(n string) bool { return !excluded(n) }) {
+		of := r.Where + ": namespaces"
+		if len(c.Namespace) > 0 {
+			of = c.name("KW_NAMESPACE")
+		}
+		return fmt.Errorf("KW_EXCLUDE_NAMESPACES: leaves nothing of %s", of)
+	}
+	if _, err := labels.Parse(r.LabelSelector); err != nil {
+		return fmt.Errorf("%s: labelSelector: bad value: %w", r.Where, err)
+	}
+	if _, err := fields.ParseSelector(r.FieldSelector); err != nil {
+		return fmt.Errorf("%s: fieldSelector: bad value: %w", r.Where, err)
+	}
+	return nil
+}
+
+func validNamespaces(where string, namespaces []string) error {
+	for _, n := range namespaces {
+		if len(validation.IsDNS1123Label(n)) > 0 {
+			return fmt.Errorf("%s: %.63q is no name of a namespace", where, n)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,268 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/object"
+	"github.com/kwatchman/kwatchman/watcher/plan"
+	"github.com/kwatchman/kwatchman/watcher/source"
+	"github.com/kwatchman/kwatchman/watcher/state"
+)
+
+// follower runs a source for each place of the plan and changes the sources as
+// the API server serves more, less or other versions. All its state but
+// pending belongs to the goroutine of follow.
+type follower struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	api      *client.Client
+	redactor *object.Redactor
+	zip      *object.Compressor
+	emit     func(context.Context, *state.Change) error
+
+	served  *client.Discovery
+	started time.Time // the API server's, when the watcher started
+	running map[client.Place]*running
+	awaited map[string]bool // names that nothing is served for; it has been said
+	failing bool            // discovery fails; it has been said
+	trouble chan struct{}   // a source does not find its resource
+	pending pending
+}
+
+// running is a source at work.
+type running struct {
+	*source.Source
+	resource client.Resource
+	absent   time.Time // since then the resource is not served
+	done     chan struct{}
+}
+
+const (
+	// lookEvery is how often the API server is asked what it serves while
+	// something is awaited that may appear at any time.
+	lookEvery = 10 * time.Second
+	// lookAgain is the least time between two looks.
+	lookAgain = time.Second
+	// goneAfter is how long a resource has to be absent to count as gone: an API
+	// server that starts does not know its custom resources at once.
+	goneAfter = 5 * time.Second
+)
+
+// follow runs until ctx ends or a source of the start cannot do its work, whose
+// error it returns. All sources have ended when it returns.
+func (f *follower) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer f.wait()
+	defer cancel(nil)
+	f.apply(ctx, cancel, true)
+	f.pending.arm()
+	look := time.NewTimer(lookEvery)
+	defer look.Stop()
+	looked := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+				return err
+			}
+			return nil
+		case <-f.trouble:
+			look.Reset(max(0, lookAgain-time.Since(looked)))
+		case <-look.C:
+			looked = time.Now()
+			f.look(ctx, cancel)
+			if f.watchful() {
+				look.Reset(lookEvery)
+			}
+		}
+	}
+}
+
+// watchful tells whether something may appear or be gone that no source would
+// notice.
+func (f *follower) watchful() bool {
+	for _, r := range f.running {
+		if !r.absent.IsZero() {
+			return true
+		}
+	}
+	return f.failing || len(f.awaited) > 0 || slices.ContainsFunc(f.cfg.Watched, func(r config.Resource) bool { return r.Name == config.All })
+}
+
+// look asks what is served and follows it.
+func (f *follower) look(ctx context.Context, end context.CancelCauseFunc) {
+	served, err := f.api.Discover(ctx, f.served)
+	if err != nil {
+		if !f.failing && ctx.Err() == nil {
+			f.log.Warn("discovery fails, trying again", "error", err)
+		}
+		f.failing = true
+		return
+	}
+	if f.failing {
+		f.log.Info("discovery works again")
+	}
+	f.served, f.failing = served, false
+	f.apply(ctx, end, false)
+}
+
+// apply makes the sources what the plan says of what is served; end is called
+// with the error of a source that cannot go on.
+func (f *follower) apply(ctx context.Context, end context.CancelCauseFunc, start bool) {
+	p := plan.Of(f.cfg, f.served, f.current())
+	f.say(p)
+	for place, r := range f.running {
+		if _, ok := p.Places[place]; ok || f.served.Serves(place.GroupResource) {
+			r.absent = time.Time{}
+		} else if err := f.missing(ctx, place, r); err != nil {
+			end(err)
+		}
+	}
+	for _, place := range p.Sorted() {
+		entry, r := p.Places[place], f.running[place]
+		switch {
+		case r == nil:
+			if !start {
+				f.log.Info("resource is served now", "resource", place.GroupResource.String(), "namespace", place.Namespace)
+			}
+			f.launch(ctx, end, place, entry, nil, start)
+		case r.resource.GroupVersionResource != entry.Resource.GroupVersionResource:
+			f.log.Info("served version changed", "resource", place.GroupResource.String(), "namespace", place.Namespace,
+				"from", r.resource.Version, "to", entry.Resource.Version)
+			f.halt(r)
+			f.launch(ctx, end, place, entry, r, start)
+		}
+	}
+}
+
+// say reports, once, what the plan has no source for.
+func (f *follower) say(p *plan.Plan) {
+	awaited := map[string]bool{}
+	for _, m := range p.Missing {
+		awaited[m.Name] = true
+		if f.awaited[m.Name] {
+			continue
+		}
+		attrs := []any{"resource", m.Name}
+		if m.Near != "" {
+			attrs = append(attrs, "similar", m.Near)
+		}
+		f.log.Warn("resource is not served, waiting for it", attrs...)
+	}
+	f.awaited = awaited
+}
+
+// current is the version that each place is followed in.
+func (f *follower) current() map[client.Place]schema.GroupVersionResource {
+	out := map[client.Place]schema.GroupVersionResource{}
+	for place, r := range f.running {
+		out[place] = r.resource.GroupVersionResource
+	}
+	return out
+}
+
+// missing ends a source whose resource stays absent. What it had seen is
+// deleted with the resource.
+func (f *follower) missing(ctx context.Context, place client.Place, r *running) error {
+	if r.absent.IsZero() {
+		r.absent = time.Now()
+	}
+	if time.Since(r.absent) < goneAfter {
+		return nil
+	}
+	f.halt(r)
+	f.log.Info("resource is not served any more", "resource", place.GroupResource.String(), "namespace", place.Namespace)
+	if err := r.Gone(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	delete(f.running, place)
+	f.pending.done(r)
+	return nil
+}
+
+// launch starts a source, that goes on where before ended if it is not nil.
+func (f *follower) launch(
+	ctx context.Context, end context.CancelCauseFunc, place client.Place, entry plan.Entry, before *running, start bool,
+) {
+	r := &running{resource: entry.Resource, done: make(chan struct{})}
+	old := source.Always
+	switch {
+	case f.cfg.Initial == "emit":
+		old = source.Never
+	case !start: // it may hold objects that are older than its being served to us
+		old = f.started.Unix()
+	}
+	var last *source.Source
+	if before != nil {
+		last = before.Source
+	}
+	r.Source = source.New(source.Config{
+		Client: f.api.REST,
+		Scope: state.Scope{
+			Cluster: f.cfg.ClusterName, Resource: entry.Resource.GroupVersionResource, Kind: entry.Resource.Kind,
+			SkipNoise: f.cfg.SkipNoise,
+		},
+		Namespace: place.Namespace, LabelSelector: entry.LabelSelector, FieldSelector: fieldSelector(f.cfg, entry),
+		OldBefore: old, Patient: !start, Redactor: f.redactor, Compressor: f.zip,
+		Emit:      f.emit,
+		Synced:    func() { f.pending.done(r) },
+		NotServed: f.notServed,
+		Logger:    f.log,
+	}, last)
+	f.running[place] = r
+	f.pending.add(r)
+	if before != nil {
+		f.pending.done(before)
+	}
+	go func() {
+		defer close(r.done)
+		if err := r.Run(ctx); err != nil {
+			end(err)
+		}
+	}()
+}
+
+// notServed asks follow to look soon.
+func (f *follower) notServed() {
+	select {
+	case f.trouble <- struct{}{}:
+	default: // it is known
+	}
+}
+
+// halt ends a source. Its last changes may wait for the queue meanwhile.
+func (f *follower) halt(r *running) {
+	r.Stop()
+	<-r.done
+}
+
+// wait ends with the last source.
+func (f *follower) wait() {
+	for _, r := range f.running {
+		<-r.done
+	}
+}
+
+// fieldSelector adds the namespaces to leave out, which only the API server can
+// tell apart before they cost anything.
+func fieldSelector(cfg *config.Config, e plan.Entry) string {
+	var parts []string
+	if e.FieldSelector != "" {
+		parts = append(parts, e.FieldSelector)
+	}
+	if e.Resource.Namespaced {
+		for _, ns := range cfg.ExcludeNamespaces {
+			parts = append(parts, "metadata.namespace!="+ns)
+		}
+	}
+	return strings.Join(parts, ",")
+}

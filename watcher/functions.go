@@ -1,0 +1,88 @@
+package watcher
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/settings"
+	"github.com/kwatchman/kwatchman/watcher/chain"
+	"github.com/kwatchman/kwatchman/watcher/config"
+)
+
+// Function is a function that a binary has built in.
+type Function struct {
+	build func(name string, step config.Step) (event.Handler, error)
+	// settings lists the variables that it reads.
+	settings func(name string) []string
+}
+
+// BuiltIn makes a Function of a function's package: its defaults and its New.
+func BuiltIn[C any](cfg C, build func(C) (event.Handler, error)) Function {
+	return Function{
+		build: func(name string, step config.Step) (event.Handler, error) {
+			own := cfg
+			if err := configure(&own, name, step); err != nil {
+				return nil, err
+			}
+			return build(own)
+		},
+		settings: func(name string) []string {
+			own := cfg
+			names, err := settings.Names(strings.ToUpper(name), &own)
+			if err != nil {
+				panic(err) // cfg is no struct: a mistake in the program
+			}
+			return names
+		},
+	}
+}
+
+// configure reads the settings of a function: the environment over the file.
+func configure(cfg any, name string, step config.Step) error {
+	if err := settings.Apply(cfg, step.Settings); err != nil {
+		return err
+	}
+	prefix := strings.ToUpper(name)
+	names, err := settings.Names(prefix, cfg)
+	if err != nil {
+		return err
+	}
+	if step.Repeated {
+		for _, n := range names {
+			if _, ok := os.LookupEnv(n); ok {
+				return fmt.Errorf("%s is set too, and there are several handlers %s: "+
+					"give each its settings in the file and unset the variable", n, name)
+			}
+		}
+	}
+	return settings.Load(prefix, cfg)
+}
+
+// targets makes the chain's targets of the configured steps: of the built-in
+// functions only those are constructed that are named.
+func targets(cfg *config.Config, functions map[string]Function) ([]chain.Target, error) {
+	if len(cfg.Steps) == 0 && cfg.Knative.Sink == "" {
+		return nil, errors.New("no handlers: set KW_HANDLERS to the chain's functions, or K_SINK")
+	}
+	var out []chain.Target
+	for _, s := range cfg.Steps {
+		if s.URL != "" {
+			out = append(out, chain.Target{Name: s.Name, URL: s.URL})
+			continue
+		}
+		h, err := functions[s.Name].build(s.Name, s)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Where, err)
+		}
+		out = append(out, chain.Target{Name: s.Name, Handler: h})
+	}
+	return out, nil
+}
+
+// names lists functions in order.
+func names(functions map[string]Function) []string { return slices.Sorted(maps.Keys(functions)) }

@@ -1,0 +1,44 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/plan"
+)
+
+// permitted asks whether every place of the plan may be watched, so that a
+// missing permission is one error about all of them. An API server that does
+// not answer this question is not asked again: the watch itself will tell.
+func permitted(ctx context.Context, api *client.Client, p *plan.Plan, log *slog.Logger) error {
+	places := p.Sorted()
+	missing, err := api.MissingVerbs(ctx, places)
+	if err != nil {
+		log.Debug("permissions are not known before the watch", "error", err)
+		return nil
+	}
+	var lines []string
+	for i, verbs := range missing {
+		if len(verbs) == 0 {
+			continue
+		}
+		role := "a ClusterRole"
+		if places[i].Namespace != "" {
+			role = "a Role in namespace " + places[i].Namespace
+		}
+		lines = append(lines, fmt.Sprintf("may not %s %s: add to %s the rule %s", strings.Join(verbs, " and "),
+			places[i].GroupResource, role, client.Rule(places[i].GroupResource, client.Verbs...)))
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	text := lines[0]
+	if n := len(lines) - 1; n > 0 {
+		text += fmt.Sprintf("; and so for %d more", n)
+	}
+	return errors.New(text + " (kwatchman rbac prints the whole role)")
+}
