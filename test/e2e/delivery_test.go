@@ -151,7 +151,7 @@ func TestInKnativeModeTheSinkGetsEveryEvent(t *testing.T) {
 	sink, unused := recordRaw(t), recordRaw(t)
 	w := c.startWatcher("KW_HANDLERS="+unused.URL, "KW_RESOURCES=configmaps", "K_SINK="+sink.URL,
 		`K_CE_OVERRIDES={"extensions":{"region":"eu"}}`)
-	require.NotNil(t, w.stderr.find("K_SINK is set, so KW_HANDLERS is not used"))
+	require.NotNil(t, w.stderr.find("K_SINK is set, so the configured handlers are not used"))
 	c.create(configMaps, configMap("one", nil))
 	eventually(t, func() bool { return strings.Contains(sink.String(), "Ce-Region: eu") }, "the override")
 	require.Equal(t, 0, w.stop())

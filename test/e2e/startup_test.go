@@ -64,9 +64,9 @@ func TestAWatcherThatCannotStartSaysWhyInOneLine(t *testing.T) {
 		{
 			"forbidden resource",
 			[]string{"KW_KUBECONFIG=" + forbidden, anywhere, "KW_RESOURCES=secrets", "KW_NAMESPACE=" + c.namespace},
-			`watch secrets: .*cannot list.*add to its Role in namespace ` + c.namespace + ` the rule \{apiGroups: \[""\], resources: \["secrets"\], verbs: \["list", "watch"\]\}`,
+			`may not list and watch secrets: add to a Role in namespace ` + c.namespace + ` the rule \{apiGroups: \[""\], resources: \["secrets"\], verbs: \["list", "watch"\]\} \(kwatchman rbac prints`,
 		},
-		{"forbidden verb", []string{"KW_KUBECONFIG=" + forbidden, anywhere, "KW_RESOURCES=cm", "KW_NAMESPACE=" + c.namespace}, `watch configmaps: .*cannot watch.*add to its Role`},
+		{"forbidden verb", []string{"KW_KUBECONFIG=" + forbidden, anywhere, "KW_RESOURCES=cm", "KW_NAMESPACE=" + c.namespace}, `may not watch configmaps: add to a Role`},
 		{"port in use", []string{here, anywhere, "KW_METRICS_ADDR=" + strings.TrimPrefix(recordRaw(t).URL, "http://")}, `KW_METRICS_ADDR: .*in use`},
 	}
 	for _, tt := range tests {
@@ -195,6 +195,13 @@ func (c *cluster) serviceAccount(name string, verbs ...string) string {
 		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
 		"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": name, "namespace": c.namespace}},
 	}))
+	return c.tokenOf(name)
+}
+
+// tokenOf gives a kubeconfig with a token of a ServiceAccount.
+func (c *cluster) tokenOf(name string) string {
+	c.t.Helper()
+	accounts := schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
 	request := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": map[string]any{"name": name},
 		"spec": map[string]any{"audiences": []any{}},
