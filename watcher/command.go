@@ -105,7 +105,7 @@ Settings, as environment variables or flags, which go first (default in brackets
 	for _, n := range names(functions) {
 		text := n
 		if of := functions[n].settings(n); len(of) > 0 {
-			text += " (" + strings.Join(of, ", ") + ")"
+			text += " (" + strings.Join(sortedKeys(of), ", ") + ")"
 		}
 		built = append(built, text)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kwatchman/kwatchman/watcher/client"
@@ -32,9 +33,10 @@ type follower struct {
 	served  *client.Discovery
 	started time.Time // the API server's, when the watcher started
 	running map[client.Place]*running
-	awaited map[string]bool // names that nothing is served for; it has been said
-	failing bool            // discovery fails; it has been said
-	trouble chan struct{}   // a source does not find its resource
+	gone    map[client.Place]bool // their objects were reported as deleted
+	awaited map[string]bool       // names that nothing is served for; it has been said
+	failing bool                  // discovery fails; it has been said
+	trouble chan struct{}         // a source does not find its resource
 	pending pending
 }
 
@@ -49,11 +51,10 @@ type running struct {
 const (
 	// lookEvery is how often the API server is asked what it serves while
 	// something is awaited that may appear at any time.
-	lookEvery = 10 * time.Second
+	lookEvery = 5 * time.Second
 	// lookAgain is the least time between two looks.
 	lookAgain = time.Second
-	// goneAfter is how long a resource has to be absent to count as gone: an API
-	// server that starts does not know its custom resources at once.
+	// goneAfter is how long a resource has to be absent to count as gone.
 	goneAfter = 5 * time.Second
 )
 
@@ -121,7 +122,7 @@ func (f *follower) apply(ctx context.Context, end context.CancelCauseFunc, start
 	p := plan.Of(f.cfg, f.served, f.current())
 	f.say(p)
 	for place, r := range f.running {
-		if _, ok := p.Places[place]; ok || f.served.Serves(place.GroupResource) {
+		if _, ok := p.Places[place]; ok || slices.Contains(f.served.Stale, place.Group) {
 			r.absent = time.Time{}
 		} else if err := f.missing(ctx, place, r); err != nil {
 			end(err)
@@ -176,7 +177,10 @@ func (f *follower) missing(ctx context.Context, place client.Place, r *running) 
 	if r.absent.IsZero() {
 		r.absent = time.Now()
 	}
-	if time.Since(r.absent) < goneAfter {
+	// An API server that starts serves no complete discovery, but it answers 503
+	// and not 404 until it knows all its resources.
+	err := f.api.TryList(ctx, r.resource, place.Namespace, "", "")
+	if time.Since(r.absent) < goneAfter || !apierrors.IsNotFound(err) {
 		return nil
 	}
 	f.halt(r)
@@ -185,6 +189,7 @@ func (f *follower) missing(ctx context.Context, place client.Place, r *running) 
 		return err
 	}
 	delete(f.running, place)
+	f.gone[place] = true
 	f.pending.done(r)
 	return nil
 }
@@ -196,8 +201,9 @@ func (f *follower) launch(
 	r := &running{resource: entry.Resource, done: make(chan struct{})}
 	old := source.Always
 	switch {
-	case f.cfg.Initial == "emit":
+	case f.cfg.Initial == "emit", f.gone[place]: // its objects are no longer known to anybody
 		old = source.Never
+		delete(f.gone, place)
 	case !start: // it may hold objects that are older than its being served to us
 		old = f.started.Unix()
 	}

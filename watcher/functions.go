@@ -16,10 +16,13 @@ import (
 
 // Function is a function that a binary has built in.
 type Function struct {
-	build func(name string, step config.Step) (event.Handler, error)
-	// settings lists the variables that it reads.
-	settings func(name string) []string
+	build    func(name string, step config.Step) (event.Handler, error)
+	settings func(name string) map[string]string
 }
+
+// Settings are the variables that the function reads, each with its key in a
+// configuration file.
+func (f Function) Settings(name string) map[string]string { return f.settings(name) }
 
 // BuiltIn makes a Function of a function's package: its defaults and its New.
 func BuiltIn[C any](cfg C, build func(C) (event.Handler, error)) Function {
@@ -31,13 +34,17 @@ func BuiltIn[C any](cfg C, build func(C) (event.Handler, error)) Function {
 			}
 			return build(own)
 		},
-		settings: func(name string) []string {
+		settings: func(name string) map[string]string {
 			own := cfg
 			names, err := settings.Names(strings.ToUpper(name), &own)
 			if err != nil {
 				panic(err) // cfg is no struct: a mistake in the program
 			}
-			return names
+			out := map[string]string{}
+			for i, key := range settings.Keys(&own) { // both go by the fields
+				out[names[i]] = key
+			}
+			return out
 		},
 	}
 }

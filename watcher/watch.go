@@ -3,6 +3,7 @@ package watcher
 import (
 	"context"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -63,7 +64,7 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	f := &follower{
 		cfg: cfg, log: log, api: api, zip: zip, redactor: object.NewRedactor(object.RandomKey()),
 		emit:   func(ctx context.Context, c *state.Change) error { return ch.Push(ctx, c) },
-		served: served, started: served.Time, running: map[client.Place]*running{}, trouble: make(chan struct{}, 1),
+		served: served, started: served.Time, running: map[client.Place]*running{}, gone: map[client.Place]bool{}, trouble: make(chan struct{}, 1),
 	}
 	f.pending.ready = func() {
 		ready.Store(true)
@@ -91,6 +92,9 @@ func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compresso
 		RetryWaitMin: cfg.RetryWaitMin, RetryWaitMax: cfg.RetryWaitMax,
 		UserAgent: "kwatchman/" + Version, Logger: log,
 		Compress: zip.Compress, Decompress: zip.Decompress,
+	}
+	if isTerminal(os.Stderr) {
+		out.StopLevel = slog.LevelDebug // most changes are noise, and this would be more of it
 	}
 	if cfg.Knative.Sink != "" {
 		out.Steps, out.Sink = []chain.Target{{URL: cfg.Knative.Sink}}, true

@@ -55,11 +55,16 @@ func run(ctx context.Context, cfg *config.Config, functions map[string]Function)
 // logger writes JSON, or text for a person at a terminal.
 func logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if isTerminal(w) {
 		options.ReplaceAttr = brief
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // brief leaves out what only a machine reads: the date and empty values.

@@ -54,6 +54,7 @@ type Config struct {
 
 	UserAgent string
 	Logger    *slog.Logger
+	StopLevel slog.Level // at which it is logged that a step stops the chain
 	// Compress and Decompress pack what waits between two steps.
 	Compress   func([]byte) []byte
 	Decompress func([]byte) ([]byte, error)

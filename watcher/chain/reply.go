@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func reply(resp *http.Response, in *event.Event) (next *event.Event, reason stri
 		return nil, "", permanent(resp.StatusCode, "reply breaks the contract: %v", err)
 	}
 	if next == nil {
-		reason = "continue is false"
+		reason = cmp.Or(resp.Header.Get(event.ReasonHeader), "continue is false")
 	}
 	return next, reason, nil
 }

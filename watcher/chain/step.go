@@ -43,8 +43,8 @@ type step struct {
 
 	mu      sync.Mutex
 	until   time.Time // paused for everyone until then
-	failing bool
-	said    seldom // that the step fails
+	failing bool      // it has been said, and nothing succeeded since
+	said    seldom    // that the step fails
 }
 
 // failure is why an attempt did not succeed.
@@ -123,7 +123,7 @@ func (s *step) call(ctx context.Context, e *event.Event) (*event.Event, error) {
 		if reason != "" {
 			attrs = append(attrs, "reason", s.say(reason))
 		}
-		s.log.Info("chain stopped", attrs...)
+		s.log.Log(ctx, s.cfg.StopLevel, "chain stopped", attrs...)
 	}
 	return next, err
 }
@@ -194,24 +194,26 @@ func retryAfter(v string) time.Duration {
 	return 0
 }
 
-// report says when a step starts to fail, once a minute that it still does, and
-// when it recovers; each attempt in between shows at debug level.
+// report says, once a minute, that a step fails, and after that when it works
+// again; each attempt in between shows at debug level. One subject may fail
+// while others succeed, so the two may alternate.
 func (s *step) report(ctx context.Context, e *event.Event, err error) {
 	f, failed := errors.AsType[*failure](err)
 	if failed && (f.permanent || ctx.Err() != nil) {
 		return // says nothing about the step; the queue logs the change
 	}
+	due := failed && s.said.due(time.Now())
 	s.mu.Lock()
 	was := s.failing
-	s.failing = failed
+	s.failing = due || failed && was
 	s.mu.Unlock()
-	switch due := failed && s.said.due(time.Now()); {
-	case failed && (due || !was):
+	switch {
+	case due:
 		s.log.Warn("step fails, trying again", "step", s.name, "id", e.ID, "status", f.status, "error", f.reason)
 	case failed:
 		s.log.Debug("step still fails", "step", s.name, "id", e.ID, "status", f.status, "error", f.reason)
 	case was:
-		s.log.Info("step recovered", "step", s.name)
+		s.log.Info("step recovered", "step", s.name, "id", e.ID)
 	default:
 		s.log.Debug("step done", "step", s.name, "id", e.ID)
 	}

@@ -96,8 +96,6 @@ func TestAnUnknownResourceIsAnErrorWithTheNearestNameOrMayComeLater(t *testing.T
 	d.Stale = []string{"metrics.k8s.io"}
 	_, err := d.Missing("wombats.apps")
 	require.EqualError(t, err, `unknown resource "wombats.apps" (the servers of these API groups do not answer: metrics.k8s.io)`)
-	require.True(t, d.Serves(schema.GroupResource{Group: "metrics.k8s.io", Resource: "pods"}), "nobody knows that it does not")
-	require.False(t, d.Serves(schema.GroupResource{Group: "apps", Resource: "pods"}))
 }
 
 func TestAllIsEverythingThatCanBeWatchedButWhatMachinesWrite(t *testing.T) {

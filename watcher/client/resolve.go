@@ -69,13 +69,6 @@ func (d *Discovery) All() []Resource {
 	return out
 }
 
-// Serves tells whether a resource is served, in any version. It is true too
-// where that cannot be known.
-func (d *Discovery) Serves(r schema.GroupResource) bool {
-	return slices.Contains(d.Stale, r.Group) ||
-		slices.ContainsFunc(d.Resources, func(o Resource) bool { return o.GroupResource() == r })
-}
-
 // Missing explains a name that Find has nothing for: an error that names the
 // nearest, or nil if it may be served later, as that of a custom resource may.
 // near is then a name that is served and differs little.
