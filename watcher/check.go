@@ -111,7 +111,7 @@ func checkCluster(ctx context.Context, r *report, cfg *config.Config) {
 	}
 	for i, place := range places {
 		entry := p.Places[place]
-		name := place.GroupResource.String() + " " + entry.Resource.Version
+		name := place.String() + " " + entry.Resource.Version
 		where := "all namespaces"
 		switch {
 		case place.Namespace != "":

@@ -1,11 +1,13 @@
 package watcher
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kwatchman/kwatchman/internal/settings"
 	"github.com/kwatchman/kwatchman/internal/suggest"
@@ -27,7 +29,7 @@ func command(name string, functions map[string]Function) *cobra.Command {
 			for _, c := range cmd.Commands() {
 				commands = append(commands, c.Name())
 			}
-			return fmt.Errorf("unknown command %.40q%s (see --help)", args[0], suggest.Hint(args[0], commands))
+			return fmt.Errorf("unknown command %s%s (see --help)", suggest.Word(args[0]), suggest.Hint(args[0], commands))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(cmd)
@@ -38,7 +40,7 @@ func command(name string, functions map[string]Function) *cobra.Command {
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (see --help)", err) })
+	root.SetFlagErrorFunc(flagError)
 	config.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		&cobra.Command{
@@ -64,6 +66,18 @@ func command(name string, functions map[string]Function) *cobra.Command {
 		},
 		rbacCommand(name, load),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args = cobra.ArbitraryArgs
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) == 0 {
+					return errors.New("completion: want bash, zsh, fish or powershell")
+				}
+				return fmt.Errorf("completion: unknown shell %s: want bash, zsh, fish or powershell", suggest.Word(args[0]))
+			}
+		}
+	}
 	whole := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
 		if cmd != root {
@@ -75,6 +89,14 @@ func command(name string, functions map[string]Function) *cobra.Command {
 		}
 	})
 	return root
+}
+
+// flagError is one line without the argument, which may be a secret.
+func flagError(_ *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && unknown.GetSpecifiedShortnames() != "" {
+		return fmt.Errorf("unknown flag: -%s (a long flag has two dashes; see --help)", unknown.GetSpecifiedName())
+	}
+	return fmt.Errorf("%w (see --help)", err)
 }
 
 // help is that of the program itself: with the settings, on one screen.

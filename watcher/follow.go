@@ -133,11 +133,11 @@ func (f *follower) apply(ctx context.Context, end context.CancelCauseFunc, start
 		switch {
 		case r == nil:
 			if !start {
-				f.log.Info("resource is served now", "resource", place.GroupResource.String(), "namespace", place.Namespace)
+				f.log.Info("resource is served now", "resource", place.String(), "namespace", place.Namespace)
 			}
 			f.launch(ctx, end, place, entry, nil, start)
 		case r.resource.GroupVersionResource != entry.Resource.GroupVersionResource:
-			f.log.Info("served version changed", "resource", place.GroupResource.String(), "namespace", place.Namespace,
+			f.log.Info("served version changed", "resource", place.String(), "namespace", place.Namespace,
 				"from", r.resource.Version, "to", entry.Resource.Version)
 			f.halt(r)
 			f.launch(ctx, end, place, entry, r, start)
@@ -184,7 +184,7 @@ func (f *follower) missing(ctx context.Context, place client.Place, r *running) 
 		return nil
 	}
 	f.halt(r)
-	f.log.Info("resource is not served any more", "resource", place.GroupResource.String(), "namespace", place.Namespace)
+	f.log.Info("resource is not served any more", "resource", place.String(), "namespace", place.Namespace)
 	if err := r.Gone(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}

@@ -32,7 +32,11 @@ func BuiltIn[C any](cfg C, build func(C) (event.Handler, error)) Function {
 			if err := configure(&own, name, step); err != nil {
 				return nil, err
 			}
-			return build(own)
+			h, err := build(own)
+			if err != nil {
+				return nil, inFile(err, &own, name, step)
+			}
+			return h, nil
 		},
 		settings: func(name string) map[string]string {
 			own := cfg
@@ -49,9 +53,28 @@ func BuiltIn[C any](cfg C, build func(C) (event.Handler, error)) Function {
 	}
 }
 
+// inFile says of an error about a variable, which is what functions know, where
+// the value really stands, or could.
+func inFile(err error, cfg any, name string, step config.Step) error {
+	names, nerr := settings.Names(strings.ToUpper(name), cfg)
+	if nerr != nil || step.Settings == nil {
+		return err
+	}
+	for i, key := range settings.Keys(cfg) { // both go by the fields
+		after, ok := strings.CutPrefix(err.Error(), names[i])
+		if _, set := os.LookupEnv(names[i]); ok && !set {
+			return fmt.Errorf("%s%s", key, after)
+		}
+	}
+	return err
+}
+
 // configure reads the settings of a function: the environment over the file.
 func configure(cfg any, name string, step config.Step) error {
 	if err := settings.Apply(cfg, step.Settings); err != nil {
+		if step.SettingsWhere != "" {
+			return fmt.Errorf("%s: %w", step.SettingsWhere, err)
+		}
 		return err
 	}
 	prefix := strings.ToUpper(name)

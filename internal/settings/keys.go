@@ -25,7 +25,10 @@ func Apply(cfg any, values map[string]any) error {
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		i := slices.IndexFunc(fields, func(f field) bool { return strings.EqualFold(f.key, key) })
 		if i < 0 {
-			return fmt.Errorf("unknown key %q%s", key, suggest.Hint(key, Keys(cfg)))
+			if len(fields) == 0 {
+				return fmt.Errorf("unknown key %s: there are none to set", suggest.Word(key))
+			}
+			return fmt.Errorf("unknown key %s%s", suggest.Word(key), suggest.Hint(key, Keys(cfg)))
 		}
 		if err := set(fields[i].value, values[key]); err != nil {
 			return fmt.Errorf("%s: %w", fields[i].key, err)

@@ -55,3 +55,19 @@ func edits(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Word quotes what a user took for a name, for an error: only as far as it
+// looks like one, for it may be a secret in the wrong place.
+func Word(s string) string {
+	const most = 40
+	end := strings.IndexFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_.-*", r))
+	})
+	if end < 0 {
+		end = len(s)
+	}
+	if short := s[:min(end, most)]; short != s {
+		return `"` + short + `…"`
+	}
+	return `"` + s + `"`
+}

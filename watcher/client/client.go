@@ -3,12 +3,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,8 +45,14 @@ func Connect(kubeconfig, userAgent string) (*Client, error) {
 	if path := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); path != "" && kubeconfig == "" && clientcmd.IsEmptyConfig(err) {
 		return nil, fmt.Errorf("KUBECONFIG: no cluster in %s: does the file exist?", path)
 	}
+	if kubeconfig != "" && clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("kubeconfig: no cluster in %s", kubeconfig)
+	}
 	if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
 		return nil, errors.New("no cluster to watch: set KW_KUBECONFIG or KUBECONFIG, or run in a Pod with a service account")
+	}
+	if err != nil && (strings.Contains(err.Error(), "couldn't get version/kind") || strings.Contains(err.Error(), "Unmarshal")) {
+		return nil, fmt.Errorf("kubeconfig: %s is no kubeconfig", cmp.Or(kubeconfig, os.Getenv(clientcmd.RecommendedConfigPathEnvVar), "~/.kube/config"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
@@ -80,6 +88,9 @@ func newClient(cfg *rest.Config, userAgent string) (*Client, error) {
 	cfg.QPS = -1 // a watcher asks seldom; nothing may wait behind a rate limit
 	cfg.WarningHandlerWithContext = rest.NoWarnings{}
 	client, err := rest.RESTClientFor(cfg)
+	if err != nil && strings.Contains(err.Error(), "host must be a URL") { // which it shows
+		return nil, errors.New("kubeconfig: the server of the cluster is no URL: want https://host:port")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}

@@ -181,7 +181,7 @@ func TestARefusalOfDiscoveryIsOneClearLine(t *testing.T) {
 	for status, want := range map[int]string{
 		http.StatusUnauthorized: "the API server refuses the credentials (401 Unauthorized)",
 		http.StatusForbidden:    "discovery is forbidden: no entry; bind the ClusterRole system:discovery",
-		http.StatusBadGateway:   "discovery: ",
+		http.StatusBadGateway:   "does not say what it serves: ",
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)

@@ -83,7 +83,7 @@ func (c *Client) Discover(ctx context.Context, last *Discovery) (*Discovery, err
 		}
 		r, at, err := c.root(ctx, path, known)
 		if err != nil {
-			return nil, unreachable(err)
+			return nil, c.unreachable(err)
 		}
 		d.roots[path], d.Time = r, at
 		d.Resources, d.Stale = append(d.Resources, r.resources...), append(d.Stale, r.stale...)
@@ -187,7 +187,7 @@ func (c *Client) legacy(ctx context.Context, root string, raw []byte) (out []Res
 	if root == "/api" {
 		groups.Groups = []metav1.APIGroup{{Versions: []metav1.GroupVersionForDiscovery{{GroupVersion: "v1", Version: "v1"}}}}
 	} else if err := json.Unmarshal(raw, &groups); err != nil {
-		return nil, nil, errors.New("discovery: /apis holds no list of groups")
+		return nil, nil, errors.New("/apis holds no list of groups")
 	}
 	for _, g := range groups.Groups {
 		var found []Resource
@@ -230,7 +230,7 @@ const UnauthorizedText = "the API server refuses the credentials (401 Unauthoriz
 
 // unreachable makes one line of why the API server gave no answer to the first
 // question.
-func unreachable(err error) error {
+func (c *Client) unreachable(err error) error {
 	if apierrors.IsUnauthorized(err) {
 		return errors.New(UnauthorizedText)
 	}
@@ -250,5 +250,5 @@ func unreachable(err error) error {
 		}
 		return fmt.Errorf("the API server at %s cannot be reached: %w", host, reason)
 	}
-	return fmt.Errorf("discovery: %w", err)
+	return fmt.Errorf("the API server at %s does not say what it serves: %w; check the server in the kubeconfig", c.Host(), err)
 }

@@ -77,6 +77,8 @@ type Step struct {
 	URL      string         // of a remote step
 	Where    string         // the setting that names it, for errors
 	Settings map[string]any // of the function, from the file
+	// SettingsWhere is where in the file, if not at Where.
+	SettingsWhere string
 	// Repeated tells that the file has settings for several functions of this
 	// name, so that the environment cannot mean one of them.
 	Repeated bool

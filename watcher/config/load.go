@@ -21,8 +21,32 @@ import (
 // AddFlags defines the flags, which are those of the original kwatchman.
 func AddFlags(fs *pflag.FlagSet) {
 	for name, f := range flags() {
-		fs.StringP(name, f.short, "", f.usage)
+		fs.VarP(&once{list: name == "namespace"}, name, f.short, f.usage)
 	}
+}
+
+// once is the text of a flag that is given once; a list may be given in parts.
+type once struct {
+	text  string
+	given bool
+	list  bool
+}
+
+func (o *once) String() string { return o.text }
+
+// Type is what the help calls a value.
+func (o *once) Type() string { return "string" }
+
+// Set is called each time that the flag is given.
+func (o *once) Set(v string) error {
+	if o.given && !o.list {
+		return errors.New("it is given twice")
+	}
+	if o.given {
+		v = o.text + "," + v
+	}
+	o.text, o.given = v, true
+	return nil
 }
 
 type flag struct{ field, setting, short, usage string }
@@ -63,7 +87,10 @@ func Load(fs *pflag.FlagSet, functions []string) (*Config, error) {
 		return nil, err
 	}
 	if path != "" {
-		if f, err = readFile(path); err != nil {
+		if f, err = readFile(path); err != nil && !cfg.IsSet("KW_CONFIG_FILE") {
+			err = fmt.Errorf("%w (read because it is in the working directory: -c names another file, -c '' none)", err)
+		}
+		if err != nil {
 			return nil, err
 		}
 		cfg.ConfigFile, cfg.Notes = path, f.notes
@@ -165,14 +192,17 @@ func (c *Config) steps(f file, functions []string) error {
 	if c.IsSet("KW_HANDLERS") || !f.hasSteps {
 		steps = nil
 		for i, h := range c.Handlers {
-			s := Step{Where: fmt.Sprintf("%s: entry %d", c.name("KW_HANDLERS"), i+1)}
+			s := Step{Where: fmt.Sprintf("KW_HANDLERS: entry %d", i+1)}
+			if !c.IsSet("KW_HANDLERS") {
+				s.Where = "default handler " + h
+			}
 			if strings.Contains(h, "/") || strings.Contains(h, ":") {
 				s.URL = h
 			} else {
 				s.Name = h
 			}
 			if j := slices.IndexFunc(f.steps, func(o Step) bool { return s.Name != "" && o.URL == "" && strings.EqualFold(o.Name, s.Name) }); j >= 0 {
-				s.Settings = f.steps[j].Settings
+				s.Settings, s.SettingsWhere = f.steps[j].Settings, f.steps[j].Where
 			}
 			if repeated[strings.ToLower(s.Name)] > 1 {
 				return fmt.Errorf("%s (%s): %s has settings for %d of them, and a name cannot tell which: leave %s out",
@@ -210,7 +240,7 @@ func (s *Step) check(functions []string) error {
 		return errors.New(" is no URL: built-in functions are part of the all-in-one binary kwatchman, " +
 			"here each is a URL such as http://diff:8080")
 	}
-	return fmt.Errorf(": unknown handler %.40q%s", s.Name, suggest.Hint(name, functions))
+	return fmt.Errorf(": unknown handler %s%s", suggest.Word(s.Name), suggest.Hint(name, functions))
 }
 
 // trimmed allows "a, b" and a comma at the end.
