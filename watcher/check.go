@@ -11,6 +11,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -125,7 +127,11 @@ func checkCluster(ctx context.Context, r *report, cfg *config.Config) {
 			continue
 		}
 		if err := api.TryList(ctx, entry.Resource, place.Namespace, entry.LabelSelector, fieldSelector(cfg, entry)); err != nil {
-			r.problem("resource", name, where, err.Error())
+			text := err.Error()
+			if apierrors.IsBadRequest(err) && entry.FieldSelector != "" {
+				text = cfg.Of("KW_FIELD_SELECTOR", entry.Where, "fieldSelector") + ": " + text
+			}
+			r.problem("resource", name, where, text)
 			continue
 		}
 		r.row("resource", name, where, "ok")

@@ -63,6 +63,9 @@ func inFile(err error, cfg any, name string, step config.Step) error {
 	for i, key := range settings.Keys(cfg) { // both go by the fields
 		after, ok := strings.CutPrefix(err.Error(), names[i])
 		if _, set := os.LookupEnv(names[i]); ok && !set {
+			if _, given := step.Settings[strings.ToLower(key)]; !given {
+				key += " (or " + names[i] + ")"
+			}
 			return fmt.Errorf("%s%s", key, after)
 		}
 	}

@@ -7,9 +7,28 @@ import (
 	"log/slog"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/config"
 	"github.com/kwatchman/kwatchman/watcher/plan"
 )
+
+// selectable asks whether the API server takes the field selectors, which each
+// resource has its own of.
+func selectable(ctx context.Context, cfg *config.Config, api *client.Client, p *plan.Plan) error {
+	for _, place := range p.Sorted() {
+		entry := p.Places[place]
+		if entry.FieldSelector == "" {
+			continue
+		}
+		err := api.TryList(ctx, entry.Resource, place.Namespace, entry.LabelSelector, fieldSelector(cfg, entry))
+		if apierrors.IsBadRequest(err) {
+			return fmt.Errorf("%s: %s: %w", cfg.Of("KW_FIELD_SELECTOR", entry.Where, "fieldSelector"), place, err)
+		}
+	}
+	return nil
+}
 
 // permitted asks whether every place of the plan may be watched, so that a
 // missing permission is one error about all of them. An API server that does

@@ -46,6 +46,9 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	if err := permitted(ctx, api, p, log); err != nil {
 		return err
 	}
+	if err := selectable(ctx, cfg, api, p); err != nil {
+		return err
+	}
 	if cfg.ClusterName == "" {
 		cfg.ClusterName = api.ClusterName(ctx, log)
 	}
@@ -55,6 +58,7 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 		return err
 	}
 	defer stopHealth()
+	log.Info("starting", "version", Version, "server", api.Host(), "cluster", cfg.ClusterName, "chain", ch.Steps(), "file", cfg.ConfigFile)
 	if cfg.Knative.Replaces {
 		log.Warn("K_SINK is set, so the configured handlers are not used")
 	}
@@ -112,6 +116,9 @@ func deliver(ctx context.Context, f *follower, ch *chain.Chain, ready *atomic.Bo
 
 	err := f.follow(ctx)
 	ready.Store(false)
+	if isTerminal(os.Stderr) {
+		_, _ = os.Stderr.WriteString("\n") // behind the ^C
+	}
 	log.Info("stopping", "waiting", ch.Waiting())
 	ch.Close()
 	grace := time.AfterFunc(stopTimeout, breakOff)

@@ -85,6 +85,15 @@ func New(cfg Config) (*Chain, error) {
 	return c, nil
 }
 
+// Steps names the steps as logs do, without what may be a secret.
+func (c *Chain) Steps() []string {
+	var out []string
+	for _, s := range c.steps {
+		out = append(out, s.name)
+	}
+	return out
+}
+
 // Push queues an item for delivery, which Close must not have ended yet. It
 // blocks while the queue is full and fails only with ctx's error.
 func (c *Chain) Push(ctx context.Context, item Item) error {

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	authorization "k8s.io/api/authorization/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -98,12 +97,8 @@ func Path(r schema.GroupVersionResource, namespace string) string {
 func (c *Client) TryList(ctx context.Context, r Resource, namespace, labelSelector, fieldSelector string) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	err := c.REST.Get().AbsPath(Path(r.GroupVersionResource, namespace)).Param("limit", "1").
+	return c.REST.Get().AbsPath(Path(r.GroupVersionResource, namespace)).Param("limit", "1").
 		Param("labelSelector", labelSelector).Param("fieldSelector", fieldSelector).
 		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json").
 		Do(ctx).Error()
-	if apierrors.IsBadRequest(err) && fieldSelector != "" {
-		return fmt.Errorf("%w; see the field selector", err)
-	}
-	return err
 }

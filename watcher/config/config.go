@@ -129,6 +129,15 @@ func (c *Config) AttemptTimeout() time.Duration {
 // IsSet tells whether a variable or a flag gives a setting: KW_NAMESPACE.
 func (c *Config) IsSet(name string) bool { return c.given[name] != "" }
 
+// Of is what to call the scope of a resource in errors: the variable or flag if
+// that gives it, else its key in the file.
+func (c *Config) Of(setting, where, key string) string {
+	if c.IsSet(setting) {
+		return c.name(setting)
+	}
+	return where + ": " + key
+}
+
 // name is how the user gave a setting, for errors.
 func (c *Config) name(setting string) string {
 	if given := c.given[setting]; given != "" {

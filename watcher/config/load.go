@@ -21,31 +21,28 @@ import (
 // AddFlags defines the flags, which are those of the original kwatchman.
 func AddFlags(fs *pflag.FlagSet) {
 	for name, f := range flags() {
-		fs.VarP(&once{list: name == "namespace"}, name, f.short, f.usage)
+		fs.VarP(&text{list: name == "namespace"}, name, f.short, f.usage)
 	}
 }
 
-// once is the text of a flag that is given once; a list may be given in parts.
-type once struct {
-	text  string
-	given bool
+// text is the value of a flag. Of a flag that is repeated the last value holds,
+// but for a list, which grows.
+type text struct {
+	value string
 	list  bool
 }
 
-func (o *once) String() string { return o.text }
+func (t *text) String() string { return t.value }
 
 // Type is what the help calls a value.
-func (o *once) Type() string { return "string" }
+func (t *text) Type() string { return "string" }
 
 // Set is called each time that the flag is given.
-func (o *once) Set(v string) error {
-	if o.given && !o.list {
-		return errors.New("it is given twice")
+func (t *text) Set(v string) error {
+	if t.list && t.value != "" {
+		v = t.value + "," + v
 	}
-	if o.given {
-		v = o.text + "," + v
-	}
-	o.text, o.given = v, true
+	t.value = v
 	return nil
 }
 

@@ -124,9 +124,8 @@ func fromJSON(data []byte) (any, error) {
 			err = errors.New("more than one value")
 		}
 	}
-	var twice repeatedKey
-	if errors.As(err, &twice) {
-		return nil, fmt.Errorf("a key stands twice, in line %d", line(decoder.InputOffset()))
+	if key, ok := errors.AsType[repeatedKey](err); ok {
+		return nil, fmt.Errorf("key %s stands twice, in line %d", suggest.Word(string(key)), line(decoder.InputOffset()))
 	}
 	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return nil, fmt.Errorf("broken JSON in line %d", line(s.Offset-1))
@@ -137,8 +136,7 @@ func fromJSON(data []byte) (any, error) {
 	return tree, nil
 }
 
-// repeatedKey is an error about a key, which it does not show.
-type repeatedKey struct{}
+type repeatedKey string
 
 func (repeatedKey) Error() string { return "a key stands twice" }
 
@@ -157,7 +155,7 @@ func jsonValue(decoder *json.Decoder) (any, error) {
 			}
 			name, _ := key.(string)
 			if _, ok := object[name]; ok {
-				return nil, repeatedKey{}
+				return nil, repeatedKey(name)
 			}
 			if object[name], err = jsonValue(decoder); err != nil {
 				return nil, err
@@ -193,7 +191,7 @@ func lower(tree any) (any, error) {
 			}
 			value, err := lower(v[key])
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%s: %w", strings.Trim(suggest.Word(name), `"`), err)
 			}
 			out[name] = value
 		}
@@ -204,7 +202,7 @@ func lower(tree any) (any, error) {
 		for i := range v {
 			value, err := lower(v[i])
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("entry %d: %w", i+1, err)
 			}
 			v[i] = value
 		}

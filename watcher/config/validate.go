@@ -92,11 +92,7 @@ func (c *Config) validateResource(r Resource) error {
 	}
 	excluded := func(n string) bool { return slices.Contains(c.ExcludeNamespaces, n) }
 	if len(r.Namespaces) > 0 && !slices.ContainsFunc(r.Namespaces, func(n string) bool { return !excluded(n) }) {
-		of := r.Where + ": namespaces"
-		if len(c.Namespace) > 0 {
-			of = c.name("KW_NAMESPACE")
-		}
-		return fmt.Errorf("KW_EXCLUDE_NAMESPACES: leaves nothing of %s", of)
+		return fmt.Errorf("KW_EXCLUDE_NAMESPACES: leaves nothing of %s", c.Of("KW_NAMESPACE", r.Where, "namespaces"))
 	}
 	if _, err := labels.Parse(r.LabelSelector); err != nil {
 		return fmt.Errorf("%s: labelSelector: bad value: %w", r.Where, err)

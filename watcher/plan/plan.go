@@ -18,8 +18,7 @@ type Entry struct {
 	Resource      client.Resource // in the version to use
 	LabelSelector string
 	FieldSelector string
-
-	where string
+	Where         string // the setting that names it, for errors
 }
 
 // Missing is a configured name that nothing is served for.
@@ -113,7 +112,7 @@ func (p *Plan) add(cfg *config.Config, r config.Resource, chosen client.Resource
 	if chosen.Namespaced && len(r.Namespaces) > 0 {
 		namespaces = r.Namespaces
 	}
-	entry := Entry{Resource: chosen, LabelSelector: r.LabelSelector, FieldSelector: r.FieldSelector, where: r.Where}
+	entry := Entry{Resource: chosen, LabelSelector: r.LabelSelector, FieldSelector: r.FieldSelector, Where: r.Where}
 	for _, ns := range namespaces {
 		if ns != "" && slices.Contains(cfg.ExcludeNamespaces, ns) {
 			continue
@@ -149,7 +148,7 @@ func (p *Plan) conflict(place client.Place, a, b Entry) {
 		in = " in namespace " + place.Namespace
 	}
 	p.errs = append(p.errs, fmt.Errorf("%s: %s%s has other selectors in %s: its changes would be sent twice, so say it once",
-		b.where, place.GroupResource, in, a.where))
+		b.Where, place.GroupResource, in, a.Where))
 }
 
 // Awaited are the missing names that may well be served later.
