@@ -60,9 +60,8 @@ func edits(a, b string) int {
 // looks like one, for it may be a secret in the wrong place.
 func Word(s string) string {
 	const most = 40
-	end := strings.IndexFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_.-*", r))
-	})
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-*"
+	end := strings.IndexFunc(s, func(r rune) bool { return !strings.ContainsRune(letters, r) })
 	if end < 0 {
 		end = len(s)
 	}

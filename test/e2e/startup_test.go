@@ -56,7 +56,7 @@ func TestAWatcherThatCannotStartSaysWhyInOneLine(t *testing.T) {
 		{"bad namespace", []string{here, anywhere, "KW_NAMESPACE=a_b"}, `KW_NAMESPACE: "a_b" is no name of a namespace`},
 		{"bad label selector", []string{here, anywhere, "KW_LABEL_SELECTOR=a in (b"}, `KW_LABEL_SELECTOR: bad value`},
 		{"bad field selector", []string{here, anywhere, "KW_FIELD_SELECTOR=a"}, `KW_FIELD_SELECTOR: bad value`},
-		{"field that cannot be selected", []string{here, anywhere, "KW_FIELD_SELECTOR=spec.colour=red"}, `watch .*(spec.colour.* is not a known field selector|field label not supported: spec.colour)`},
+		{"field that cannot be selected", []string{here, anywhere, "KW_FIELD_SELECTOR=spec.colour=red"}, `KW_FIELD_SELECTOR: .*(spec.colour.* is not a known field selector|field label not supported: spec.colour)`},
 		{"unreachable API server", []string{"KW_KUBECONFIG=" + closed, anywhere}, `API server at 127.0.0.1:1 cannot be reached: .*refused`},
 		{"refused credentials", []string{"KW_KUBECONFIG=" + noRights, anywhere}, `refuses the credentials`},
 		{"no kubeconfig", []string{"KW_KUBECONFIG=" + absent, anywhere}, `kubeconfig: .*absent`},
