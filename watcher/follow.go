@@ -2,7 +2,6 @@ package watcher
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -44,6 +43,7 @@ type follower struct {
 type running struct {
 	*source.Source
 	resource client.Resource
+	old      int64     // what of the first list is the baseline, see source.Config
 	absent   time.Time // since then the resource is not served
 	done     chan struct{}
 }
@@ -58,10 +58,10 @@ const (
 	goneAfter = 5 * time.Second
 )
 
-// follow runs until ctx ends or a source of the start cannot do its work, whose
+// follow runs until whole ends or a source of the start cannot do its work, whose
 // error it returns. All sources have ended when it returns.
-func (f *follower) follow(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (f *follower) follow(whole context.Context) error {
+	ctx, cancel := context.WithCancelCause(whole)
 	defer f.wait()
 	defer cancel(nil)
 	f.apply(ctx, cancel, true)
@@ -72,10 +72,10 @@ func (f *follower) follow(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-				return err
+			if whole.Err() != nil {
+				return nil
 			}
-			return nil
+			return context.Cause(ctx)
 		case <-f.trouble:
 			look.Reset(max(0, lookAgain-time.Since(looked)))
 		case <-look.C:
@@ -136,7 +136,7 @@ func (f *follower) apply(ctx context.Context, end context.CancelCauseFunc, start
 				f.log.Info("resource is served now", "resource", place.String(), "namespace", place.Namespace)
 			}
 			f.launch(ctx, end, place, entry, nil, start)
-		case r.resource.GroupVersionResource != entry.Resource.GroupVersionResource:
+		case r.resource.Kind != entry.Resource.Kind: // with the version, or by itself if the resource was defined anew
 			f.log.Info("served version changed", "resource", place.String(), "namespace", place.Namespace,
 				"from", r.resource.Version, "to", entry.Resource.Version)
 			f.halt(r)
@@ -198,18 +198,16 @@ func (f *follower) missing(ctx context.Context, place client.Place, r *running) 
 func (f *follower) launch(
 	ctx context.Context, end context.CancelCauseFunc, place client.Place, entry plan.Entry, before *running, start bool,
 ) {
-	r := &running{resource: entry.Resource, done: make(chan struct{})}
-	old := source.Always
+	r := &running{resource: entry.Resource, old: source.Always, done: make(chan struct{})}
+	var last *source.Source
 	switch {
+	case before != nil: // whose first list may not have come
+		last, r.old = before.Source, before.old
 	case f.cfg.Initial == "emit", f.gone[place]: // its objects are no longer known to anybody
-		old = source.Never
+		r.old = source.Never
 		delete(f.gone, place)
 	case !start: // it may hold objects that are older than its being served to us
-		old = f.started.Unix()
-	}
-	var last *source.Source
-	if before != nil {
-		last = before.Source
+		r.old = f.started.Unix()
 	}
 	r.Source = source.New(source.Config{
 		Client: f.api.REST,
@@ -218,7 +216,7 @@ func (f *follower) launch(
 			SkipNoise: f.cfg.SkipNoise,
 		},
 		Namespace: place.Namespace, LabelSelector: entry.LabelSelector, FieldSelector: fieldSelector(f.cfg, entry),
-		OldBefore: old, Patient: !start, Redactor: f.redactor, Compressor: f.zip,
+		OldBefore: r.old, Patient: !start, Redactor: f.redactor, Compressor: f.zip,
 		Emit:      f.emit,
 		Synced:    func() { f.pending.done(r) },
 		NotServed: f.notServed,

@@ -86,7 +86,7 @@ func New(cfg Config, before *Source) *Source {
 	}
 	s.lw.log, s.lw.explain, s.lw.notServed = s.log, s.explain, cfg.NotServed
 	s.lw.decoder = decoder{packer: packer, known: s.known, baseline: s.isBaseline}
-	s.lw.synced = before != nil
+	s.lw.synced = before != nil && before.lw.wasReported()
 	s.until, s.stop = context.WithCancel(context.Background())
 	return s
 }
