@@ -107,14 +107,6 @@ func Default(builtIn bool) Config {
 // DefaultMetricsAddr is where health is served if nobody says where.
 const DefaultMetricsAddr = ":9090"
 
-// Knative is what Knative's SinkBinding sets in the environment.
-type Knative struct {
-	Sink       string
-	Replaces   bool // a configured chain is not used
-	Extensions map[string]string
-	CACerts    string
-}
-
 // AttemptTimeout is the time for one attempt at one step.
 func (c *Config) AttemptTimeout() time.Duration {
 	switch {

@@ -116,6 +116,8 @@ func stepOf(where string, table map[string]any) (Step, error) {
 	s.Name, s.URL = strings.TrimSpace(keys.Name), strings.TrimSpace(keys.URL)
 	_, hasURL := table["url"]
 	switch {
+	case strings.ContainsAny(s.Name, "/:"):
+		return s, fmt.Errorf("%s: name holds a URL: want url = \"…\" for a handler that runs elsewhere", where)
 	case hasURL && s.URL == "":
 		return s, fmt.Errorf("%s: url is empty: want http://… or https://…, or leave it out for a built-in function", where)
 	case hasURL && len(s.Settings) > 0:
@@ -129,8 +131,6 @@ func stepOf(where string, table map[string]any) (Step, error) {
 		return s, nil
 	case s.Name == "":
 		return s, fmt.Errorf("%s: name is missing: want the name of a function, or a url", where)
-	case strings.ContainsAny(s.Name, "/:"):
-		return s, fmt.Errorf("%s: name holds a URL: want url = \"…\" for a handler that runs elsewhere", where)
 	}
 	s.Where = fmt.Sprintf("%s (%s)", where, strings.Trim(suggest.Word(s.Name), `"`))
 	return s, nil
