@@ -163,3 +163,29 @@ func TestChangesDuringAChangeOfVersionArrive(t *testing.T) {
 	require.Len(t, sink.got(""), 12, "nothing of what did not change")
 	ids(t, sink.got(""))
 }
+
+// What may not be watched yet ends nothing: the log says what to add.
+func TestALateResourceThatMayNotBeWatchedIsTriedAgain(t *testing.T) {
+	base := newCluster(t)
+	c := crontabs{base, base.namespace + ".example.com"}
+	t.Cleanup(func() { c.deleteCluster(crds, "crontabs."+c.group) })
+	kubeconfig := c.serviceAccount("only-configmaps", "list", "watch")
+	permitted(t, kubeconfig, 0, "KW_RESOURCES=cm", "KW_NAMESPACE="+c.namespace)
+	sink := record(t, nil)
+	p := c.startAllInOne([]string{"-k", kubeconfig, "-n", c.namespace}, "KW_RESOURCES=cm,crontabs."+c.group, "KW_HANDLERS="+sink.URL)
+	c.define(map[string]bool{"v1": true})
+	p.await("watch fails, trying again")
+	require.Contains(t, p.stderr.find("watch fails, trying again")["error"],
+		`add to its Role in namespace `+c.namespace+` the rule {apiGroups: ["`+c.group+`"], resources: ["crontabs"], verbs: ["list", "watch"]} (kwatchman rbac`)
+	c.create(configMaps, configMap("meanwhile", nil))
+	sink.await(t, "meanwhile", 1)
+	c.create(c.in("v1"), c.tab("v1", "nightly", "0 1 * * *"))
+
+	code, stdout, stderr := runToEnd(t, "kwatchman", []string{"rbac", "-k", c.kubeconfig, "-n", c.namespace, "--service-account", "only-configmaps"},
+		[]string{"KW_RESOURCES=cm,crontabs." + c.group})
+	require.Equal(t, 0, code, stderr)
+	c.apply(stdout)
+	require.Equal(t, event.Add, sink.await(t, "nightly", 1)[0].Action)
+	p.await("watching again")
+	require.Equal(t, 0, p.stop())
+}
