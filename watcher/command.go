@@ -66,6 +66,7 @@ func command(name string, functions map[string]Function) *cobra.Command {
 		},
 		rbacCommand(name, load),
 	)
+	complete(root)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
@@ -89,6 +90,12 @@ func command(name string, functions map[string]Function) *cobra.Command {
 		}
 	})
 	return root
+}
+
+// complete tells the shell what the flags take.
+func complete(root *cobra.Command) {
+	_ = root.MarkPersistentFlagFilename("config", "toml", "yaml", "yml", "json") // fails for a flag that does not exist only
+	_ = root.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // flagError is one line without the argument, which may be a secret.
@@ -116,7 +123,7 @@ Usage: %[1]s               watch until stopped
 Settings, as environment variables or flags, which go first (default in brackets):
 `, name, what)
 	cfg := config.Default(len(functions) > 0)
-	if err := settings.Usage(w, config.Prefix, &cfg, "K_SINK\twhere Knative wants all events, instead of KW_HANDLERS; also K_CE_OVERRIDES, K_CA_CERTS"); err != nil {
+	if err := settings.Usage(w, config.Prefix, &cfg, "K_SINK\tset by Knative, with K_CE_OVERRIDES and K_CA_CERTS: where all events go"); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintln(w, "\nLong flags: --config, --namespace, --label-selector, --kubeconfig, --log-level, --help, --version")

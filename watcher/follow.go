@@ -217,7 +217,7 @@ func (f *follower) launch(
 		},
 		Namespace: place.Namespace, LabelSelector: entry.LabelSelector, FieldSelector: fieldSelector(f.cfg, entry),
 		OldBefore: r.old, Patient: !start, Redactor: f.redactor, Compressor: f.zip,
-		Emit:      f.emit,
+		Emit:      f.emitter(place),
 		Synced:    func() { f.pending.done(r) },
 		NotServed: f.notServed,
 		Logger:    f.log,
@@ -234,6 +234,20 @@ func (f *follower) launch(
 		}
 	}()
 }
+
+// emitter hands changes on. Where definitions of resources are watched anyway,
+// a change of one asks to look.
+func (f *follower) emitter(place client.Place) func(context.Context, *state.Change) error {
+	if place.GroupResource != definitions {
+		return f.emit
+	}
+	return func(ctx context.Context, c *state.Change) error {
+		f.notServed()
+		return f.emit(ctx, c)
+	}
+}
+
+var definitions = schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}
 
 // notServed asks follow to look soon.
 func (f *follower) notServed() {

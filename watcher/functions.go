@@ -93,7 +93,13 @@ func configure(cfg any, name string, step config.Step) error {
 			}
 		}
 	}
-	return settings.Load(prefix, cfg)
+	if err := settings.Load(prefix, cfg); err != nil {
+		if strings.HasPrefix(err.Error(), "unknown setting") {
+			return fmt.Errorf("%w (variables that start with %s_ are those of the function %s; unset what is not meant for it)", err, prefix, name)
+		}
+		return err
+	}
+	return nil
 }
 
 // targets makes the chain's targets of the configured steps: of the built-in

@@ -22,7 +22,8 @@ func rbacCommand(name string, load func(*cobra.Command) (*config.Config, error))
 		Use: "rbac", Short: "Print the least role for the configuration",
 		Long: "Prints, for kubectl apply -f -, a ServiceAccount with the least ClusterRole for the\n" +
 			"configuration, or with Roles in the namespaces that are watched (-n). The resources are found by\n" +
-			"discovery; nothing is changed.",
+			"discovery; nothing is changed. The ServiceAccount is in the first namespace of -n, or else in that\n" +
+			"of the kubeconfig's context.",
 		Example: "  " + name + " rbac | kubectl apply -f -\n  " + name + " rbac -n shop --service-account tools/kwatchman",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,7 +35,7 @@ func rbacCommand(name string, load func(*cobra.Command) (*config.Config, error))
 		},
 	}
 	cmd.Flags().StringVar(&account, "service-account", "kwatchman",
-		"[namespace/]name of the ServiceAccount; its namespace is else that of -n or of the kubeconfig's context")
+		"[namespace/]name of the ServiceAccount")
 	return cmd
 }
 

@@ -30,8 +30,7 @@ var Version = "dev"
 func Main(name string, functions map[string]Function) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
-	signal.Ignore(syscall.SIGPIPE) // a closed stdout is an error of that write, not the end
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	cmd := command(name, functions)
 	cmd.SetArgs(os.Args[1:])
 	if err := cmd.ExecuteContext(ctx); err != nil {
@@ -45,7 +44,12 @@ func Main(name string, functions map[string]Function) int {
 func run(ctx context.Context, cfg *config.Config, functions map[string]Function) error {
 	log := logger(os.Stderr, cfg.LogLevel)
 	klog.SetSlogLogger(log) // client-go's own lines in the same form
-	slog.SetDefault(log)    // those of built-in functions too
+	slog.SetDefault(log)
+	if cfg.LogLevel.Level() > slog.LevelDebug {
+		// The chain reports the failures of built-in functions; their own line for
+		// each attempt would repeat it.
+		slog.SetDefault(logger(os.Stderr, slog.LevelError))
+	}
 	if err := watch(ctx, cfg, functions, log); err != nil && ctx.Err() == nil {
 		return err
 	}

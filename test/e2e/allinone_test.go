@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -308,4 +309,14 @@ func ids(t *testing.T, events []event.Event) []string {
 	sorted := slices.Sorted(slices.Values(out))
 	require.Len(t, slices.Compact(sorted), len(out), "an event repeats: %s", strings.Join(out, ", "))
 	return out
+}
+
+// As in any pipeline: kwatchman | head ends.
+func TestTheEndOfWhoReadsItsOutputEndsKwatchman(t *testing.T) {
+	c := newCluster(t)
+	p := c.startAllInOne([]string{"-n", c.namespace}, "KW_RESOURCES=cm", "KW_HANDLERS=log")
+	require.NoError(t, p.closeStdout())
+	c.create(configMaps, configMap("unread", nil))
+	require.Equal(t, -1, p.wait(), "by a signal")
+	require.Equal(t, syscall.SIGPIPE, p.cmd.ProcessState.Sys().(syscall.WaitStatus).Signal())
 }

@@ -22,6 +22,7 @@ type broken struct {
 	// file is what the working folder holds, with text in it, or a folder if it
 	// ends with a slash. config.toml is found there; any other is given with -c.
 	file, text string
+	link       string // where file leads, instead of holding text
 	args, env  []string
 	// watches says that only the watch itself can tell, which logs its end.
 	watches bool
@@ -34,6 +35,8 @@ func (b *broken) run(t *testing.T, env ...string) {
 	dir, args := t.TempDir(), b.args
 	file, folder := strings.CutSuffix(b.file, "/")
 	switch {
+	case b.link != "":
+		require.NoError(t, os.Symlink(b.link, filepath.Join(dir, file)))
 	case folder:
 		require.NoError(t, os.Mkdir(filepath.Join(dir, file), 0o700))
 	case file != "":
@@ -105,6 +108,9 @@ func TestABrokenConfigurationIsOneLineThatSaysWhatIsWrongAndWhere(t *testing.T) 
 		{name: "unknown setting", env: []string{"KW_RESSOURCES=secret-word"}, want: `unknown setting KW_RESSOURCES: did you mean KW_RESOURCES\?`},
 		{name: "unknown setting like no other", env: []string{"KW_COLOUR_OF_MONEY=secret-word"}, want: `unknown setting KW_COLOUR_OF_MONEY: want KW_CONFIG_FILE, .*KW_METRICS_ADDR`},
 		{name: "unknown setting of a function", env: []string{"KW_HANDLERS=slack", webhook, "SLACK_CLUSTERNAME=secret-word"}, want: `KW_HANDLERS: entry 1: unknown setting SLACK_CLUSTERNAME: did you mean SLACK_CLUSTER_NAME\?`},
+		{name: "setting that the shell has for something else", env: []string{"LOG_LEVEL=debug"}, want: `default handler log: unknown setting LOG_LEVEL: want LOG_FORMAT \(variables that start with LOG_ are those of the function log; unset`},
+		{name: "configuration that is a device", file: "c.toml", link: "/dev/null", want: `configuration file c.toml: is no regular file`},
+		{name: "configuration that leads nowhere", file: "config.toml", link: "/absent", want: `configuration file config.toml: no such file or directory`},
 		{name: "setting of a function that has none", env: []string{"DIFF_CONTEXT=3"}, want: `default handler diff: unknown setting DIFF_CONTEXT: there are no settings that start with DIFF_`},
 		{name: "unknown handler", env: []string{"KW_HANDLERS=diff,slak"}, want: `KW_HANDLERS: entry 2: unknown handler "slak": did you mean slack\?`},
 		{name: "unknown handler like no other", env: []string{"KW_HANDLERS=mattermost"}, want: `KW_HANDLERS: entry 1: unknown handler "mattermost": want diff, ignoreevents, log, slack`},
@@ -269,6 +275,9 @@ func TestABrokenConfigurationThatOnlyTheClusterCanTellIsOneLineToo(t *testing.T)
 	forbidden := "KW_KUBECONFIG=" + c.serviceAccount("broken", "list")
 	tests := []broken{
 		{name: "unknown resource", env: []string{"KW_RESOURCES=services,deploymnts"}, want: `KW_RESOURCES: unknown resource "deploymnts": did you mean deployments\?`},
+		{name: "part of all", env: []string{"KW_RESOURCES=*.apps"}, want: `KW_RESOURCES: unknown resource "\*.apps": \* alone stands for all`},
+		{name: "version that is not served", env: []string{"KW_RESOURCES=deployments.v2.apps"}, want: `KW_RESOURCES: unknown resource "deployments.v2.apps": did you mean deployments.v1.apps\?`},
+		{name: "no current context", env: []string{kubeconfig(func(cfg *clientcmdapi.Config) { cfg.CurrentContext = "" })}, want: `kubeconfig: it has no current context: choose one with kubectl config use-context`},
 		{name: "unknown resource like no other", env: []string{"KW_RESOURCES=widgets"}, want: `KW_RESOURCES: unknown resource "widgets": a custom resource .*with its group`},
 		{name: "unknown resource in the file", file: "config.toml", text: "[[resource]]\nkind = \"service\"\n\n[[resource]]\nkind = \"deploymet\"\n", want: `config.toml: resource 2: unknown resource "deploymet": did you mean deployment\?`},
 		{name: "resource that cannot be watched", env: []string{"KW_RESOURCES=tokenreviews"}, want: `KW_RESOURCES: resource "tokenreviews" cannot be listed and watched`},
@@ -278,8 +287,8 @@ func TestABrokenConfigurationThatOnlyTheClusterCanTellIsOneLineToo(t *testing.T)
 		{name: "field that cannot be selected", watches: true, env: []string{"KW_FIELD_SELECTOR=spec.colour=red"}, want: `.*(spec.colour.* is not a known field selector|field label not supported: spec.colour)`},
 		{name: "role for an unknown resource", args: []string{"rbac"}, env: []string{"KW_RESOURCES=deploymnts"}, want: `KW_RESOURCES: unknown resource "deploymnts": did you mean deployments\?`},
 		{name: "port in use", env: []string{"KW_METRICS_ADDR=" + used}, want: `KW_METRICS_ADDR: .*address already in use`},
-		{name: "address that is none", env: []string{"KW_METRICS_ADDR=nowhere"}, want: `KW_METRICS_ADDR: .*missing port`},
-		{name: "port that does not exist", env: []string{"KW_METRICS_ADDR=:99999"}, want: `KW_METRICS_ADDR: .*invalid port`},
+		{name: "address that is none", env: []string{"KW_METRICS_ADDR=nowhere"}, want: `KW_METRICS_ADDR: bad value: want an address such as :9090`},
+		{name: "port that does not exist", env: []string{"KW_METRICS_ADDR=:99999"}, want: `KW_METRICS_ADDR: bad value: want an address such as :9090`},
 		{name: "unreachable API server", env: []string{server("https://user:secret-word@127.0.0.1:1/secret-word")}, want: `the API server at 127.0.0.1:1 cannot be reached: .*refused`},
 		{name: "API server of another authority", env: []string{server(c.config.Host)}, want: `the API server at [^ ]* cannot be reached: .*certificate`},
 		{name: "API server that is a website", env: []string{server(website.URL)}, want: `.*127.0.0.1:\d+.*/api holds no JSON`},

@@ -127,7 +127,8 @@ func hide(u *url.URL) *strings.Replacer {
 	if u.User != nil {
 		password, _ := u.User.Password()
 		basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
-		add(2, u.User.String(), u.User.Username(), password, basic)
+		add(2, u.User.String(), password, basic)
+		add(6, u.User.Username()) // no secret by itself, and a short one would spoil the text
 	}
 	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // the longest match goes first
 	var pairs []string

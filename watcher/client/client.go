@@ -42,6 +42,11 @@ func Connect(kubeconfig, userAgent string) (*Client, error) {
 	rules.WarnIfAllMissing = false
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{})
 	cfg, err := loader.ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		if raw, loadErr := rules.Load(); loadErr == nil && raw.CurrentContext == "" && len(raw.Contexts) > 0 {
+			return nil, errors.New("kubeconfig: it has no current context: choose one with kubectl config use-context")
+		}
+	}
 	if path := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); path != "" && kubeconfig == "" && clientcmd.IsEmptyConfig(err) {
 		return nil, fmt.Errorf("KUBECONFIG: no cluster in %s: does the file exist?", path)
 	}

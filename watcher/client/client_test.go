@@ -74,10 +74,14 @@ func TestAnUnknownResourceIsAnErrorWithTheNearestNameOrMayComeLater(t *testing.T
 		{"secrts", `unknown resource "secrts": did you mean secrets?`, ""},
 		{"deploymnts.apps", `unknown resource "deploymnts.apps": did you mean deployments.apps?`, ""},
 		{"wombats", `unknown resource "wombats": a custom resource that is to come later is named with its group, as crontabs.stable.example.com`, ""},
-		{"wombats.apps", `unknown resource "wombats.apps"`, ""},
+		{"wombats.apps", `unknown resource "wombats.apps": behind the dot stands its group, as in deployments.apps, or its version and group`, ""},
+		{"wombats.v2.apps", `unknown resource "wombats.v2.apps": behind the dot stands its group, as in deployments.apps, or its version and group`, ""},
+		{"deployments.v2.apps", `unknown resource "deployments.v2.apps": did you mean deployments.v1.apps?`, ""},
+		{"*.apps", `unknown resource "*.apps": * alone stands for all`, ""},
 		{"pods/status", `unknown resource "pods/status": subresources cannot be watched, name the resource`, ""},
 		{"tokenreviews", `resource "tokenreviews" cannot be listed and watched`, ""},
-		{"ingreses.networking.k8s.io", `unknown resource "ingreses.networking.k8s.io": did you mean ingresses.networking.k8s.io?`, ""},
+		{"ingreses.networking.k8s.io", "", "ingresses.networking.k8s.io"},
+		{"crontabs.v1.stable.example.com", "", ""},
 		{"crontabs.stable.example.com", "", ""},
 		{"ingresses.networking.k8s.ioo", "", "ingresses.networking.k8s.io"},
 	}
@@ -95,7 +99,7 @@ func TestAnUnknownResourceIsAnErrorWithTheNearestNameOrMayComeLater(t *testing.T
 	}
 	d.Stale = []string{"metrics.k8s.io"}
 	_, err := d.Missing("wombats.apps")
-	require.EqualError(t, err, `unknown resource "wombats.apps" (the servers of these API groups do not answer: metrics.k8s.io)`)
+	require.EqualError(t, err, `unknown resource "wombats.apps": behind the dot stands its group, as in deployments.apps, or its version and group (the servers of these API groups do not answer: metrics.k8s.io)`)
 }
 
 func TestAllIsEverythingThatCanBeWatchedButWhatMachinesWrite(t *testing.T) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -77,17 +78,22 @@ func (d *Discovery) Missing(name string) (near string, err error) {
 	if slices.ContainsFunc(d.Resources, func(r Resource) bool { return slices.Contains(r.names(), wanted) }) {
 		return "", fmt.Errorf("resource %q cannot be listed and watched", name)
 	}
-	later := mayComeLater(wanted)
-	if near = suggest.Nearest(wanted, d.names(wanted, later)); near != "" {
+	if strings.Contains(wanted, "*") {
+		return "", fmt.Errorf("unknown resource %q: * alone stands for all", name)
+	}
+	near = suggest.Nearest(wanted, d.names())
+	if mayComeLater(wanted) {
+		return near, nil
+	}
+	var hint string
+	switch {
+	case near != "":
 		return "", fmt.Errorf("unknown resource %q: did you mean %s?", name, near)
-	}
-	if later {
-		return suggest.Nearest(wanted, d.names("", false)), nil
-	}
-	hint := ""
-	if strings.Contains(wanted, "/") {
+	case strings.Contains(wanted, "/"):
 		hint = ": subresources cannot be watched, name the resource"
-	} else if !strings.Contains(wanted, ".") {
+	case strings.Contains(wanted, "."):
+		hint = ": behind the dot stands its group, as in deployments.apps, or its version and group"
+	default:
 		hint = ": a custom resource that is to come later is named with its group, as crontabs.stable.example.com"
 	}
 	if len(d.Stale) > 0 {
@@ -96,23 +102,27 @@ func (d *Discovery) Missing(name string) (near string, err error) {
 	return "", fmt.Errorf("unknown resource %q%s", name, hint)
 }
 
-// names are all that can be watched; if sameGroup, those of the group of name
-// only, for with another one it may well be something else.
-func (d *Discovery) names(name string, sameGroup bool) []string {
-	_, group, _ := strings.Cut(name, ".")
+// names are all that can be watched.
+func (d *Discovery) names() []string {
 	var out []string
 	for _, r := range d.Resources {
-		if canWatch(r) && (!sameGroup || r.Group == group) {
+		if canWatch(r) {
 			out = append(out, r.names()...)
 		}
 	}
 	return out
 }
 
+// version is how Kubernetes writes versions.
+var version = regexp.MustCompile(`^v[0-9]+((alpha|beta)[0-9]+)?$`)
+
 // mayComeLater tells whether a name can be that of a custom resource: its
-// group is a domain with at least one dot.
+// group, behind the version if there is one, is a domain with at least one dot.
 func mayComeLater(name string) bool {
 	plural, group, _ := strings.Cut(name, ".")
+	if first, rest, ok := strings.Cut(group, "."); ok && version.MatchString(first) {
+		group = rest
+	}
 	return plural != "" && strings.Contains(strings.Trim(group, "."), ".") && !strings.ContainsAny(name, "/*: ")
 }
 

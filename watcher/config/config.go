@@ -22,7 +22,7 @@ type Config struct {
 	ConfigFile string `split_words:"true" desc:"configuration file: TOML, YAML or JSON (config.toml, if there is one)" flag:"config" short:"c"`
 	// Resources are names as kubectl takes them: plural, singular, kind or
 	// short name, with or without the group; * is all.
-	Resources []string `split_words:"true" desc:"what to watch, by any name that kubectl takes; * is all"`
+	Resources []string `split_words:"true" desc:"what to watch; * is all"`
 	// Namespace limits the scope; empty means all.
 	Namespace         []string `split_words:"true" desc:"namespaces to watch, separated by commas (all)" flag:"namespace" short:"n"`
 	ExcludeNamespaces []string `split_words:"true" desc:"namespaces to leave out, separated by commas"`
@@ -36,7 +36,7 @@ type Config struct {
 	Kubeconfig  string   `split_words:"true" desc:"path of a kubeconfig (KUBECONFIG, ~/.kube/config, or the Pod's account)" flag:"kubeconfig" short:"k"`
 	LogLevel    LogLevel `split_words:"true" desc:"debug, info, warn or error (info)" flag:"log-level" short:"z"`
 	ClusterName string   `split_words:"true" desc:"name of the cluster in events (the UID of namespace kube-system)"`
-	Initial     Initial  `split_words:"true" desc:"baseline: objects that exist at the start are no changes; emit: each is an Add"`
+	Initial     Initial  `split_words:"true" desc:"baseline: objects of the start are no changes; emit: each is an Add"`
 	Concurrency int      `split_words:"true" desc:"objects whose changes are delivered at once"`
 	QueueEvents int      `split_words:"true" desc:"changes that may wait; when the queue is full the watch waits"`
 	QueueBytes  Bytes    `split_words:"true" desc:"memory of the changes that may wait"`
@@ -120,6 +120,9 @@ func (c *Config) AttemptTimeout() time.Duration {
 
 // IsSet tells whether a variable or a flag gives a setting: KW_NAMESPACE.
 func (c *Config) IsSet(name string) bool { return c.given[name] != "" }
+
+// flagged tells whether a flag gives a setting.
+func (c *Config) flagged(setting string) bool { return strings.HasPrefix(c.given[setting], "--") }
 
 // Of is what to call the scope of a resource in errors: the variable or flag if
 // that gives it, else its key in the file.

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -190,4 +191,28 @@ func TestTwoFunctionsOfOneNameAreMarked(t *testing.T) {
 	require.False(t, cfg.Steps[1].Repeated)
 	require.True(t, cfg.Steps[2].Repeated)
 	require.Equal(t, "http://b", cfg.Steps[2].Settings["webhookurl"])
+}
+
+func TestAByteOrderMarkAndLineEndsOfWindowsAreTaken(t *testing.T) {
+	for name, text := range example {
+		cfg, err := load(t, "-c", write(t, name, "\uFEFF"+strings.ReplaceAll(text, "\n", "\r\n")))
+		require.NoError(t, err, name)
+		require.Len(t, cfg.Steps, 3)
+		require.Equal(t, "service", cfg.Watched[1].Name)
+	}
+}
+
+func TestAnEmptyFlagWidensTheScopeOfTheFile(t *testing.T) {
+	path := write(t, "c.yaml", "resource: [{kind: cm, namespaces: [a], labelSelector: x=y}]\n")
+	t.Setenv("KW_NAMESPACE", "b")
+	cfg, err := load(t, "-c", path, "-n", "", "-l", "")
+	require.NoError(t, err)
+	require.Empty(t, cfg.Watched[0].Namespaces)
+	require.Empty(t, cfg.Watched[0].LabelSelector)
+	t.Setenv("KW_NAMESPACE", "")
+	t.Setenv("KW_LABEL_SELECTOR", "")
+	cfg, err = load(t, "-c", path)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, cfg.Watched[0].Namespaces, "an empty variable is none")
+	require.Equal(t, "x=y", cfg.Watched[0].LabelSelector)
 }

@@ -72,7 +72,7 @@ func (c *Config) filePath() (string, error) {
 	if c.IsSet("KW_CONFIG_FILE") {
 		return c.ConfigFile, nil
 	}
-	switch _, err := os.Stat(defaultFile); {
+	switch _, err := os.Lstat(defaultFile); {
 	case err == nil:
 		return defaultFile, nil
 	case errors.Is(err, os.ErrNotExist):
@@ -83,7 +83,8 @@ func (c *Config) filePath() (string, error) {
 }
 
 // resources puts together what to watch. A scope that a variable or a flag
-// gives replaces that of the file.
+// gives replaces that of the file: an empty flag too, for which there is no
+// other reason to give it, but no empty variable, as templates leave behind.
 func (c *Config) resources(f file) {
 	if c.IsSet("KW_RESOURCES") || !f.hasResources {
 		for _, name := range c.Resources {
@@ -94,10 +95,10 @@ func (c *Config) resources(f file) {
 	}
 	for i := range c.Watched {
 		r := &c.Watched[i]
-		if len(c.Namespace) > 0 {
+		if len(c.Namespace) > 0 || c.flagged("KW_NAMESPACE") {
 			r.Namespaces = c.Namespace
 		}
-		if c.LabelSelector != "" {
+		if c.LabelSelector != "" || c.flagged("KW_LABEL_SELECTOR") {
 			r.LabelSelector = c.LabelSelector
 		}
 		if c.FieldSelector != "" {

@@ -52,21 +52,33 @@ func parse(path string) (map[string]any, error) {
 }
 
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	info, err := os.Stat(path)
+	if err == nil && info.Mode()&fs.ModeType != 0 && !info.IsDir() {
+		return nil, errors.New("is no regular file") // a pipe would wait for who writes to it
+	}
+	var data []byte
 	if err == nil {
-		defer func() { _ = f.Close() }()
-		var data []byte
-		if data, err = io.ReadAll(io.LimitReader(f, maxFile+1)); err == nil {
-			if len(data) > maxFile {
-				return nil, errors.New("larger than 1 MiB")
-			}
-			return data, nil
+		data, err = readAll(path)
+	}
+	if err == nil {
+		if len(data) > maxFile {
+			return nil, errors.New("larger than 1 MiB")
 		}
+		return bytes.TrimPrefix(data, []byte("\uFEFF")), nil // some editors begin with a byte order mark
 	}
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = p.Err // the path is said already
 	}
 	return nil, err
+}
+
+func readAll(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 func fromTOML(data []byte) (any, error) {

@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -35,12 +37,25 @@ func (c *Config) validate() error {
 		{c.RetryWaitMin < time.Millisecond, "KW_RETRY_WAIT_MIN: bad value: want at least 1ms"},
 		{c.RetryWaitMax < c.RetryWaitMin, "KW_RETRY_WAIT_MAX: bad value: want at least KW_RETRY_WAIT_MIN, which is " + c.RetryWaitMin.String()},
 		{strings.ContainsFunc(c.ClusterName, unicode.IsControl), "KW_CLUSTER_NAME: bad value: holds a control character"},
+		{!validAddress(c.MetricsAddr), "KW_METRICS_ADDR: bad value: want an address such as :9090 or 127.0.0.1:9090, or nothing"},
 	} {
 		if limit.bad {
 			return errors.New(limit.text)
 		}
 	}
 	return nil
+}
+
+func validAddress(addr string) bool {
+	if addr == "" {
+		return true
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // validateTargets shows no value: it may be a webhook, which is a secret.

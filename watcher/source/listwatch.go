@@ -51,6 +51,7 @@ type listWatch struct {
 	refused  int    // resumes refused in a row
 	resumed  bool   // the last List answered from the resume point
 	watched  bool   // a watch has been opened before
+	opened   bool   // and since takeWatched
 	synced   bool   // objects that appear are changes, no baseline
 	reported bool   // the first list has been reported
 	closed   bool
@@ -133,7 +134,7 @@ func (lw *listWatch) note(err error) {
 	defer lw.mu.Unlock()
 	switch {
 	case err == nil:
-		lw.watched = true
+		lw.watched, lw.opened = true, true
 		if lw.failing {
 			lw.log.Info("watching again")
 		}
@@ -198,6 +199,15 @@ func (lw *listWatch) everWatched() bool {
 	lw.mu.Lock()
 	defer lw.mu.Unlock()
 	return lw.watched
+}
+
+// takeWatched tells whether a watch has been opened since it was last asked.
+func (lw *listWatch) takeWatched() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	o := lw.opened
+	lw.opened = false
+	return o
 }
 
 func (lw *listWatch) wasSynced() bool {

@@ -137,14 +137,12 @@ func (s *Source) Run(ctx context.Context) error {
 	defer end()
 	defer cancel()
 	store := &recorder{source: s, ctx: whole, watch: ctx, cancel: end}
-	r := cache.NewReflectorWithOptions(s.lw, nil, store, cache.ReflectorOptions{
-		Name: s.cfg.Scope.Resource.GroupResource().String(), TypeDescription: s.cfg.Scope.Kind.Kind,
-		Backoff: &wait.Backoff{Duration: 500 * time.Millisecond, Cap: 15 * time.Second, Steps: 10, Factor: 2, Jitter: 0.5},
-	})
 	backoff := newBackoff()
 	for ctx.Err() == nil {
 		started := time.Now()
-		err := r.ListAndWatchWithContext(ctx)
+		// A new reflector each time: it remembers its waits for minutes, and a
+		// custom resource that is defined anew makes it wait more and more.
+		err := s.reflector(store).ListAndWatchWithContext(ctx)
 		if ctx.Err() != nil {
 			break
 		}
@@ -154,12 +152,23 @@ func (s *Source) Run(ctx context.Context) error {
 		if err != nil {
 			s.lw.failed(err)
 		}
-		if time.Since(started) > time.Minute {
+		if s.lw.takeWatched() && time.Since(started) > time.Second {
 			backoff = newBackoff()
 		}
-		sleep(ctx, backoff.Step())
+		wait := backoff.Step()
+		if apierrors.IsNotFound(err) {
+			wait = min(wait, 2*time.Second) // a cheap question, and it may be served again at any time
+		}
+		sleep(ctx, wait)
 	}
 	return store.err
+}
+
+func (s *Source) reflector(store cache.ReflectorStore) *cache.Reflector {
+	return cache.NewReflectorWithOptions(s.lw, nil, store, cache.ReflectorOptions{
+		Name: s.cfg.Scope.Resource.GroupResource().String(), TypeDescription: s.cfg.Scope.Kind.Kind,
+		Backoff: &wait.Backoff{Duration: 500 * time.Millisecond, Cap: 5 * time.Second, Steps: 10, Factor: 2, Jitter: 0.5},
+	})
 }
 
 // newBackoff paces the attempts to list or watch again: an API server that
