@@ -93,7 +93,11 @@ func checkCluster(ctx context.Context, r *report, cfg *config.Config) {
 		return
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	r.row("cluster", cmp.Or(cfg.ClusterName, api.ClusterName(ctx, quiet)), api.Host(), "ok")
+	name, result := cmp.Or(cfg.ClusterName, api.ClusterName(ctx, quiet)), "ok"
+	if cfg.ClusterName == "" && name == api.Host() {
+		result = "ok, named by its host: set KW_CLUSTER_NAME"
+	}
+	r.row("cluster", name, api.Host(), result)
 	p := plan.Of(cfg, served, nil)
 	for _, err := range p.Errs() {
 		r.problem("resource", "-", "", err.Error())
