@@ -155,11 +155,11 @@ func (s *Source) Run(ctx context.Context) error {
 		if s.lw.takeWatched() && time.Since(started) > time.Second {
 			backoff = newBackoff()
 		}
-		wait := backoff.Step()
+		pause := backoff.Step()
 		if apierrors.IsNotFound(err) {
-			wait = min(wait, 2*time.Second) // a cheap question, and it may be served again at any time
+			pause = min(pause, 2*time.Second) // a cheap question, and it may be served again at any time
 		}
-		sleep(ctx, wait)
+		sleep(ctx, pause)
 	}
 	return store.err
 }
