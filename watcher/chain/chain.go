@@ -17,8 +17,11 @@ import (
 
 // Item is a change to deliver.
 type Item interface {
-	// Subject names the object: items of one subject stay in order.
+	// Subject is that of the event, known without building it.
 	Subject() string
+	// Lane names the object: items of one lane stay in order. It is the subject
+	// without the version, which may change while an item waits.
+	Lane() string
 	// ID is that of the event, known without building it.
 	ID() string
 	// Size is the memory in bytes that the item holds while it waits.

@@ -32,6 +32,7 @@ type item struct {
 }
 
 func (i item) Subject() string { return i.event.Subject }
+func (i item) Lane() string    { return i.event.Subject }
 func (i item) ID() string      { return i.event.ID }
 func (i item) Size() int       { return i.size }
 func (i item) Event() (*event.Event, error) {

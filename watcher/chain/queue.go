@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// queue holds the items that are not acknowledged yet: a lane for each subject,
-// so that one subject's items go one at a time and in order. A lane is ready,
+// queue holds the items that are not acknowledged yet: a lane for each object,
+// so that one object's items go one at a time and in order. A lane is ready,
 // taken by a worker, or asleep until its next attempt.
 type queue struct {
 	maxItems, maxBytes int
@@ -24,7 +24,7 @@ type queue struct {
 }
 
 type lane struct {
-	subject string
+	name    string
 	items   []*delivery
 	timer   *time.Timer // set while asleep
 }
@@ -61,11 +61,11 @@ func (q *queue) push(ctx context.Context, d *delivery, blocked func(items, bytes
 	}
 	q.items++
 	q.bytes += d.size
-	subject := d.item.Subject()
-	l := q.lanes[subject]
+	name := d.item.Lane()
+	l := q.lanes[name]
 	if l == nil {
-		l = &lane{subject: subject}
-		q.lanes[subject] = l
+		l = &lane{name: name}
+		q.lanes[name] = l
 		q.wake(l)
 	}
 	l.items = append(l.items, d)
@@ -106,7 +106,7 @@ func (q *queue) done(l *lane) {
 	if len(l.items) > 0 {
 		q.wake(l)
 	} else {
-		delete(q.lanes, l.subject)
+		delete(q.lanes, l.name)
 	}
 	q.room.Broadcast()
 	if q.closed && q.items == 0 {

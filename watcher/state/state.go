@@ -208,7 +208,14 @@ func (c *Change) either() *object.Object {
 	return c.old
 }
 
-// Subject is the path whose changes stay in order.
+// Lane is the same for all changes of one object, in whatever version of its
+// resource they were seen.
+func (c *Change) Lane() string {
+	o := c.either()
+	return c.scope.Resource.GroupResource().String() + "/" + o.Key()
+}
+
+// Subject is the event's: the object's API path.
 func (c *Change) Subject() string {
 	r, o := c.scope.Resource, c.either()
 	return event.NewSubject(r.Group, r.Version, r.Resource, o.Namespace, o.Name)

@@ -67,6 +67,11 @@ func TestAnotherVersionOfTheResourceIsNoChangeOfItsObjects(t *testing.T) {
 	require.Contains(t, string(got[0].OldObject), `"y":1`, "both sides are of one version")
 	require.Contains(t, string(got[0].OldObject), "apps/v2")
 
+	later, err := w.Put(w.pack(manifest("api", "u2", 11, `,"apiVersion":"apps/v2","spec":{"y":3}`)), event.ViaWatch)
+	require.NoError(t, err)
+	require.Equal(t, waiting[0].Lane(), later[0].Lane(), "they stay in order")
+	require.NotEqual(t, waiting[0].Subject(), later[0].Subject())
+
 	before := events(t)(waiting, nil)[0]
 	require.Equal(t, "apps/v1", before.APIVersion, "what waits keeps the version that it was seen in")
 	require.Equal(t, "/apis/apps/v1/namespaces/shop/deployments/api", before.Subject)
