@@ -24,9 +24,9 @@ type queue struct {
 }
 
 type lane struct {
-	name    string
-	items   []*delivery
-	timer   *time.Timer // set while asleep
+	name  string
+	items []*delivery
+	timer *time.Timer // set while asleep
 }
 
 func newQueue(maxItems, maxBytes int) *queue {
