@@ -11,8 +11,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -92,10 +90,11 @@ func checkCluster(ctx context.Context, r *report, cfg *config.Config) {
 		r.problem("cluster", "-", "", err.Error())
 		return
 	}
-	quiet := slog.New(slog.DiscardHandler)
-	name, result := cmp.Or(cfg.ClusterName, api.ClusterName(ctx, quiet)), "ok"
-	if cfg.ClusterName == "" && name == api.Host() {
-		result = "ok, named by its host: set KW_CLUSTER_NAME"
+	name, result := cfg.ClusterName, "ok"
+	if name == "" {
+		if name = api.ClusterName(ctx, slog.New(slog.DiscardHandler)); name == api.Host() {
+			result = "ok, named by its host: set KW_CLUSTER_NAME"
+		}
 	}
 	r.row("cluster", name, api.Host(), result)
 	p := plan.Of(cfg, served, nil)
@@ -130,12 +129,8 @@ func checkCluster(ctx context.Context, r *report, cfg *config.Config) {
 				strings.Join(missing[i], " and "), client.Rule(place.GroupResource, client.Verbs...)))
 			continue
 		}
-		if err := api.TryList(ctx, entry.Resource, place.Namespace, entry.LabelSelector, fieldSelector(cfg, entry)); err != nil {
-			text := err.Error()
-			if apierrors.IsBadRequest(err) && entry.FieldSelector != "" {
-				text = cfg.Of("KW_FIELD_SELECTOR", entry.Where, "fieldSelector") + ": " + text
-			}
-			r.problem("resource", name, where, text)
+		if err := tryList(ctx, cfg, api, place, entry); err != nil {
+			r.problem("resource", name, where, err.Error())
 			continue
 		}
 		r.row("resource", name, where, "ok")

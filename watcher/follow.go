@@ -91,12 +91,17 @@ func (f *follower) follow(whole context.Context) error {
 // watchful tells whether something may appear or be gone that no source would
 // notice.
 func (f *follower) watchful() bool {
+	return f.failing || f.absent() || len(f.awaited) > 0 || slices.ContainsFunc(f.cfg.Watched, func(r config.Resource) bool { return r.Name == config.All })
+}
+
+// absent tells whether a source's resource is not served, which may last.
+func (f *follower) absent() bool {
 	for _, r := range f.running {
 		if !r.absent.IsZero() {
 			return true
 		}
 	}
-	return f.failing || len(f.awaited) > 0 || slices.ContainsFunc(f.cfg.Watched, func(r config.Resource) bool { return r.Name == config.All })
+	return false
 }
 
 // look asks what is served and follows it.
@@ -113,7 +118,9 @@ func (f *follower) look(ctx context.Context, end context.CancelCauseFunc) {
 		f.log.Info("discovery works again")
 	}
 	f.served, f.failing = served, false
-	f.apply(ctx, end, false)
+	if !served.Unchanged || f.absent() {
+		f.apply(ctx, end, false)
+	}
 }
 
 // apply makes the sources what the plan says of what is served; end is called

@@ -40,13 +40,13 @@ func BuiltIn[C any](cfg C, build func(C) (event.Handler, error)) Function {
 		},
 		settings: func(name string) map[string]string {
 			own := cfg
-			names, err := settings.Names(strings.ToUpper(name), &own)
+			all, err := settings.Of(strings.ToUpper(name), &own)
 			if err != nil {
 				panic(err) // cfg is no struct: a mistake in the program
 			}
 			out := map[string]string{}
-			for i, key := range settings.Keys(&own) { // both go by the fields
-				out[names[i]] = key
+			for _, s := range all {
+				out[s.Variable] = s.Key
 			}
 			return out
 		},
@@ -56,15 +56,16 @@ func BuiltIn[C any](cfg C, build func(C) (event.Handler, error)) Function {
 // inFile says of an error about a variable, which is what functions know, where
 // the value really stands, or could.
 func inFile(err error, cfg any, name string, step config.Step) error {
-	names, nerr := settings.Names(strings.ToUpper(name), cfg)
-	if nerr != nil || step.Settings == nil {
+	all, badStruct := settings.Of(strings.ToUpper(name), cfg)
+	if badStruct != nil || step.Settings == nil {
 		return err
 	}
-	for i, key := range settings.Keys(cfg) { // both go by the fields
-		after, ok := strings.CutPrefix(err.Error(), names[i])
-		if _, set := os.LookupEnv(names[i]); ok && !set {
+	for _, s := range all {
+		after, ok := strings.CutPrefix(err.Error(), s.Variable)
+		if _, set := os.LookupEnv(s.Variable); ok && !set {
+			key := s.Key
 			if _, given := step.Settings[strings.ToLower(key)]; !given {
-				key += " (or " + names[i] + ")"
+				key += " (or " + s.Variable + ")"
 			}
 			return fmt.Errorf("%s%s", key, after)
 		}

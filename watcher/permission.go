@@ -22,12 +22,21 @@ func selectable(ctx context.Context, cfg *config.Config, api *client.Client, p *
 		if entry.FieldSelector == "" {
 			continue
 		}
-		err := api.TryList(ctx, entry.Resource, place.Namespace, entry.LabelSelector, fieldSelector(cfg, entry))
-		if apierrors.IsBadRequest(err) {
-			return fmt.Errorf("%s: %s: %w", cfg.Of("KW_FIELD_SELECTOR", entry.Where, "fieldSelector"), place, err)
+		if err := tryList(ctx, cfg, api, place, entry); apierrors.IsBadRequest(err) {
+			return err
 		}
 	}
 	return nil
+}
+
+// tryList lists one object of a place. What the API server has against a field
+// selector is said of the setting that gives it.
+func tryList(ctx context.Context, cfg *config.Config, api *client.Client, place client.Place, entry plan.Entry) error {
+	err := api.TryList(ctx, entry.Resource, place.Namespace, entry.LabelSelector, fieldSelector(cfg, entry))
+	if apierrors.IsBadRequest(err) && entry.FieldSelector != "" {
+		return fmt.Errorf("%s: %s: %w", cfg.Of("KW_FIELD_SELECTOR", entry.Where, "fieldSelector"), place, err)
+	}
+	return err
 }
 
 // permitted asks whether every place of the plan may be watched, so that a

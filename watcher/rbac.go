@@ -48,12 +48,8 @@ func rbac(ctx context.Context, cfg *config.Config, account string, w io.Writer) 
 	if len(validation.IsDNS1123Subdomain(name)) > 0 || ok && len(validation.IsDNS1123Label(namespace)) > 0 {
 		return fmt.Errorf("--service-account: %.80q is no [namespace/]name", account)
 	}
-	api, served, err := connect(ctx, cfg)
+	api, _, p, err := survey(ctx, cfg)
 	if err != nil {
-		return err
-	}
-	p := plan.Of(cfg, served, nil)
-	if err := p.Err(); err != nil {
 		return err
 	}
 	if namespace == "" {
@@ -84,13 +80,9 @@ func manifests(cfg *config.Config, p *plan.Plan, namespace, name string) string 
 	var b strings.Builder
 	b.WriteString("# The least that the configuration of this moment needs.\n")
 	for _, m := range p.Missing {
-		r := schema.ParseGroupResource(strings.ToLower(m.Name))
+		r, _ := client.Custom(m.Name)
 		fmt.Fprintf(&b, "# %s is not served yet: its rule takes the name for the plural.\n", m.Name)
-		namespaces := []string{""}
-		if i := slices.IndexFunc(cfg.Watched, func(w config.Resource) bool { return w.Name == m.Name }); i >= 0 && len(cfg.Watched[i].Namespaces) > 0 {
-			namespaces = cfg.Watched[i].Namespaces
-		}
-		for _, ns := range namespaces {
+		for _, ns := range cfg.NamespacesOf(m.Resource) {
 			add(ns, r)
 		}
 	}

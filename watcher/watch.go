@@ -35,12 +35,8 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	if err != nil {
 		return err
 	}
-	api, served, err := connect(ctx, cfg)
+	api, served, p, err := survey(ctx, cfg)
 	if err != nil {
-		return err
-	}
-	p := plan.Of(cfg, served, nil)
-	if err := p.Err(); err != nil {
 		return err
 	}
 	if err := permitted(ctx, api, p, log); err != nil {
@@ -86,6 +82,16 @@ func connect(ctx context.Context, cfg *config.Config) (*client.Client, *client.D
 	}
 	served, err := api.Discover(ctx, nil)
 	return api, served, err
+}
+
+// survey finds what is configured among what the API server serves.
+func survey(ctx context.Context, cfg *config.Config) (*client.Client, *client.Discovery, *plan.Plan, error) {
+	api, served, err := connect(ctx, cfg)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p := plan.Of(cfg, served, nil)
+	return api, served, p, p.Err()
 }
 
 func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compressor, log *slog.Logger) chain.Config {

@@ -46,19 +46,44 @@ func Keys(cfg any) []string {
 	return out
 }
 
+// Setting is one field of a struct under the names that it has.
+type Setting struct {
+	Variable string // in the environment
+	Key      string // in a configuration file
+	Field    reflect.StructField
+}
+
+// Of lists the settings of a struct that Load and Apply read.
+func Of(prefix string, cfg any) ([]Setting, error) {
+	names, err := Names(prefix, cfg)
+	if err != nil {
+		return nil, err
+	}
+	fields := fieldsOf(cfg)
+	if len(names) != len(fields) {
+		return nil, fmt.Errorf("a struct of %d variables has %d keys", len(names), len(fields))
+	}
+	out := make([]Setting, len(names))
+	for i, f := range fields {
+		out[i] = Setting{Variable: names[i], Key: f.key, Field: f.field}
+	}
+	return out, nil
+}
+
 type field struct {
 	key   string
+	field reflect.StructField
 	value reflect.Value
 }
 
-// fieldsOf lists the fields that envconfig reads too.
+// fieldsOf lists the fields that envconfig reads too, in its order.
 func fieldsOf(cfg any) []field {
 	v := reflect.ValueOf(cfg).Elem()
 	var out []field
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if f.IsExported() && f.Tag.Get("ignored") != "true" {
-			out = append(out, field{camelCase(f.Name), v.Field(i)})
+			out = append(out, field{camelCase(f.Name), f, v.Field(i)})
 		}
 	}
 	return out
@@ -93,7 +118,7 @@ func set(to reflect.Value, value any) error {
 		}
 		*target = text
 	case *[]string:
-		list, err := Strings(value)
+		list, err := stringList(value)
 		if err != nil {
 			return err
 		}
@@ -139,9 +164,9 @@ func setNumber(to reflect.Value, value any) error {
 	return nil
 }
 
-// Strings reads a list of strings, or one string with commas, as the
+// stringList reads a list of strings, or one string with commas, as the
 // environment has it.
-func Strings(value any) ([]string, error) {
+func stringList(value any) ([]string, error) {
 	if text, ok := value.(string); ok {
 		return strings.Split(text, ","), nil
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -27,64 +28,19 @@ func (c *cluster) startAllInOne(args []string, env ...string) *process {
 	return p
 }
 
-// originalsExample is the example of the original's documentation, with the
-// webhook's URL for %s.
-var originalsExample = map[string]string{
-	"config.toml": `[[resource]]
-kind = "deployment"
-
-[[resource]]
-kind = "service"
-
-[[resource]]
-kind = "statefulset"
-
-[[resource]]
-kind = "daemonset"
-
-[[resource]]
-kind = "ingress"
-
-[[handler]]
-name = "diff"
-
-[[handler]]
-name = "log"
-
-[[handler]]
-name = "ignoreEvents"
-events = ["Add", "Delete"]
-
-[[handler]]
-name        = "slack"
-clusterName = "myClusterName"
-webhookURL  = "%s"
-`,
-	"config.yaml": `resource:
-  - kind: deployment
-  - kind: service
-  - kind: statefulset
-  - kind: daemonset
-  - kind: ingress
-handler:
-  - name: diff
-  - name: log
-  - name: ignoreEvents
-    events: ["Add", "Delete"]
-  - name: slack
-    clusterName: myClusterName
-    webhookURL: "%s"
-`,
-	"config.json": `{
-  "resource": [{"kind": "deployment"}, {"kind": "service"}, {"kind": "statefulset"}, {"kind": "daemonset"}, {"kind": "ingress"}],
-  "handler": [
-    {"name": "diff"},
-    {"name": "log"},
-    {"name": "ignoreEvents", "events": ["Add", "Delete"]},
-    {"name": "slack", "clusterName": "myClusterName", "webhookURL": "%s"}
-  ]
-}
-`,
+// originalsExample is the example of the original's documentation, in three
+// formats, with another webhook's URL.
+func originalsExample(t *testing.T, webhook func(name string) string) map[string]string {
+	t.Helper()
+	paths := map[string]string{}
+	for _, name := range []string{"config.toml", "config.yaml", "config.json"} {
+		text, err := os.ReadFile(filepath.Join("../../watcher/config/testdata", name))
+		require.NoError(t, err)
+		paths[name] = filepath.Join(t.TempDir(), name)
+		text = bytes.Replace(text, []byte("https://slack-webhook-url"), []byte(webhook(name)), 1)
+		require.NoError(t, os.WriteFile(paths[name], text, 0o600))
+	}
+	return paths
 }
 
 // attachments are what Slack was sent, but for the second in which each
@@ -130,10 +86,11 @@ func TestTheOriginalsFileSendsWhatSeparateProcessesSend(t *testing.T) {
 	w := c.startWatcher("KW_HANDLERS=" + strings.Join([]string{diff, log, ignore, slack}, ","))
 
 	slacks, processes := map[string]*slackStandIn{}, map[string]*process{}
-	for name, text := range originalsExample {
+	files := originalsExample(t, func(name string) string {
 		slacks[name] = newSlack(t, 0)
-		path := filepath.Join(t.TempDir(), name)
-		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, text, slacks[name].URL+secretPath), 0o600))
+		return slacks[name].URL + secretPath
+	})
+	for name, path := range files {
 		processes[name] = c.startAllInOne([]string{"-c", path, "-n", c.namespace})
 	}
 

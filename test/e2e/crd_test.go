@@ -189,3 +189,23 @@ func TestALateResourceThatMayNotBeWatchedIsTriedAgain(t *testing.T) {
 	p.await("watching again")
 	require.Equal(t, 0, p.stop())
 }
+
+// Whatever the reason, what cannot be asked for any more is told as deleted, and
+// as added when it can.
+func TestAResourceThatIsNotServedForAWhileEndsAndBeginsAnew(t *testing.T) {
+	base := newCluster(t)
+	c := crontabs{base, base.namespace + ".example.com"}
+	t.Cleanup(func() { c.deleteCluster(crds, "crontabs."+c.group) })
+	c.define(map[string]bool{"v1": true})
+	c.create(c.in("v1"), c.tab("v1", "nightly", "0 1 * * *"))
+	sink := record(t, nil)
+	p := c.startAllInOne([]string{"-n", c.namespace}, "KW_RESOURCES=crontabs."+c.group, "KW_HANDLERS="+sink.URL)
+	c.define(map[string]bool{"v1": false})
+	gone := sink.await(t, "nightly", 1)[0]
+	require.Equal(t, event.Delete, gone.Action)
+	require.Equal(t, event.ViaRelist, gone.Via)
+	c.define(map[string]bool{"v1": true})
+	sink.await(t, "nightly", 2)
+	require.Equal(t, 0, p.stop())
+	require.Equal(t, []event.Action{event.Delete, event.Add}, actions(sink.got("nightly")))
+}

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -138,6 +140,16 @@ func TestRbacOfACustomResourceThatIsToComeAndOfAll(t *testing.T) {
 	later := run("KW_RESOURCES=deploy,CronTabs.stable.example.com")
 	require.Contains(t, later, `- apiGroups: ["stable.example.com"]`+"\n  resources: [crontabs]\n")
 	require.Contains(t, later, "not served yet")
+	require.Contains(t, run("KW_RESOURCES=crontabs.v1.stable.example.com"), `- apiGroups: ["stable.example.com"]`+"\n  resources: [crontabs]\n")
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`resource:
+- {kind: crontabs.stable.example.com, namespaces: [a], labelSelector: x=y}
+- {kind: crontabs.stable.example.com, namespaces: [b, c]}
+`), 0o600))
+	inEach := run("KW_CONFIG_FILE="+path, "KW_EXCLUDE_NAMESPACES=c")
+	require.Contains(t, inEach, "  namespace: a\nrules:")
+	require.Contains(t, inEach, "  namespace: b\nrules:")
+	require.NotContains(t, inEach, "namespace: c")
 	all := run("KW_RESOURCES=*")
 	require.Contains(t, all, "secrets")
 	require.NotContains(t, all, "leases")

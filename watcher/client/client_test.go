@@ -137,6 +137,32 @@ func TestAnUnchangedDiscoveryIsNotReadAgain(t *testing.T) {
 	require.Less(t, len(again.Resources), len(first.Resources), "what was read before is taken")
 }
 
+func TestDiscoveryTellsWhetherAnythingChanged(t *testing.T) {
+	const document = `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[]}`
+	tag := "1"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", tag)
+		if r.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = w.Write([]byte(document))
+	}))
+	defer server.Close()
+	c, err := newClient(&rest.Config{Host: server.URL}, "test")
+	require.NoError(t, err)
+	var d *Discovery
+	for _, step := range []struct {
+		tag       string
+		unchanged bool
+	}{{"1", false}, {"1", true}, {"1", true}, {"2", false}, {"2", true}} {
+		tag = step.tag
+		d, err = c.Discover(t.Context(), d)
+		require.NoError(t, err)
+		require.Equal(t, step.unchanged, d.Unchanged)
+	}
+}
+
 func TestAPermissionIsKnownBeforeItIsNeeded(t *testing.T) {
 	c := connected(t)
 	missing, err := c.MissingVerbs(t.Context(), []Place{
@@ -178,6 +204,7 @@ func TestDiscoveryReadsTheDocumentsOfOldServersToo(t *testing.T) {
 	documents["/apis/apps/v1"] = `{"kind":"APIResourceList","resources":[]}`
 	d, err = c.Discover(t.Context(), d)
 	require.NoError(t, err)
+	require.False(t, d.Unchanged)
 	require.Equal(t, "v1beta1", d.Find("deployments")[0].Version, "the tag of the list of groups says nothing about the groups")
 }
 

@@ -59,6 +59,8 @@ type Discovery struct {
 	Stale []string
 	// Time is the server's when it answered, to the second.
 	Time time.Time
+	// Unchanged tells that all of it is what was known before.
+	Unchanged bool
 
 	roots map[string]root
 }
@@ -75,7 +77,7 @@ type root struct {
 func (c *Client) Discover(ctx context.Context, last *Discovery) (*Discovery, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	d := &Discovery{roots: map[string]root{}}
+	d := &Discovery{roots: map[string]root{}, Unchanged: last != nil}
 	for _, path := range []string{"/api", "/apis"} {
 		var known root
 		if last != nil {
@@ -86,6 +88,7 @@ func (c *Client) Discover(ctx context.Context, last *Discovery) (*Discovery, err
 			return nil, c.unreachable(err)
 		}
 		d.roots[path], d.Time = r, at
+		d.Unchanged = d.Unchanged && r.etag != "" && r.etag == known.etag
 		d.Resources, d.Stale = append(d.Resources, r.resources...), append(d.Stale, r.stale...)
 	}
 	return d, nil

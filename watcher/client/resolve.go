@@ -82,7 +82,7 @@ func (d *Discovery) Missing(name string) (near string, err error) {
 		return "", fmt.Errorf("unknown resource %q: * alone stands for all", name)
 	}
 	near = suggest.Nearest(wanted, d.names())
-	if mayComeLater(wanted) {
+	if _, ok := Custom(wanted); ok {
 		return near, nil
 	}
 	var hint string
@@ -116,14 +116,16 @@ func (d *Discovery) names() []string {
 // version is how Kubernetes writes versions.
 var version = regexp.MustCompile(`^v[0-9]+((alpha|beta)[0-9]+)?$`)
 
-// mayComeLater tells whether a name can be that of a custom resource: its
-// group, behind the version if there is one, is a domain with at least one dot.
-func mayComeLater(name string) bool {
-	plural, group, _ := strings.Cut(name, ".")
+// Custom reads a name as that of a custom resource, which may be served later:
+// its group, behind the version if there is one, is a domain with at least one
+// dot. The name is taken for the plural.
+func Custom(name string) (schema.GroupResource, bool) {
+	plural, group, _ := strings.Cut(strings.ToLower(name), ".")
 	if first, rest, ok := strings.Cut(group, "."); ok && version.MatchString(first) {
 		group = rest
 	}
-	return plural != "" && strings.Contains(strings.Trim(group, "."), ".") && !strings.ContainsAny(name, "/*: ")
+	ok := plural != "" && strings.Contains(strings.Trim(group, "."), ".") && !strings.ContainsAny(name, "/*: ")
+	return schema.GroupResource{Group: group, Resource: plural}, ok
 }
 
 func canWatch(r Resource) bool {

@@ -6,6 +6,7 @@ package config
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,6 +67,15 @@ type Resource struct {
 	Namespaces    []string // none: all
 	LabelSelector string
 	FieldSelector string
+}
+
+// NamespacesOf lists where a resource that has namespaces is watched; the empty
+// one stands for all.
+func (c *Config) NamespacesOf(r Resource) []string {
+	if len(r.Namespaces) == 0 {
+		return []string{""}
+	}
+	return slices.DeleteFunc(slices.Clone(r.Namespaces), func(ns string) bool { return slices.Contains(c.ExcludeNamespaces, ns) })
 }
 
 // All is the name of all resources.

@@ -72,53 +72,25 @@ func TestTheEnvironmentOverlaysTheDefaults(t *testing.T) {
 	require.True(t, cfg.Knative.Replaces)
 }
 
-// The example of the original's README, in the three formats.
-var example = map[string]string{
-	"config.toml": `[[resource]]
-kind = "deployment"
-
-[[resource]]
-kind = "service"
-
-[[handler]]
-name = "diff"
-
-[[handler]]
-name = "ignoreEvents"
-events = ["Add", "Delete"]
-
-[[handler]]
-name        = "slack"
-clusterName = "myClusterName"
-webhookURL  = "https://slack-webhook-url"
-`,
-	"config.yaml": `resource:
-- kind: deployment
-- kind: service
-handler:
-- name: diff
-- name: ignoreEvents
-  events: [Add, Delete]
-- name: slack
-  clusterName: myClusterName
-  webhookURL: https://slack-webhook-url
-`,
-	"config.json": `{"resource": [{"kind": "deployment"}, {"kind": "service"}],
-"handler": [{"name": "diff"}, {"name": "ignoreEvents", "events": ["Add", "Delete"]},
-{"name": "slack", "clusterName": "myClusterName", "webhookURL": "https://slack-webhook-url"}]}`,
-}
+// The example of the original's documentation, in the three formats.
+var examples = []string{"config.toml", "config.yaml", "config.json"}
 
 func TestTheOriginalsFileSaysTheSameInAllFormats(t *testing.T) {
-	for name, text := range example {
+	for _, name := range examples {
 		t.Run(name, func(t *testing.T) {
-			cfg, err := load(t, "-c", write(t, name, text))
+			cfg, err := load(t, "-c", filepath.Join("testdata", name))
 			require.NoError(t, err)
-			require.Len(t, cfg.Watched, 2)
-			require.Equal(t, "service", cfg.Watched[1].Name)
-			require.Len(t, cfg.Steps, 3)
-			require.Equal(t, "ignoreevents", cfg.Steps[1].Name)
-			require.Equal(t, map[string]any{"events": []any{"Add", "Delete"}}, cfg.Steps[1].Settings)
-			require.Equal(t, map[string]any{"clustername": "myClusterName", "webhookurl": "https://slack-webhook-url"}, cfg.Steps[2].Settings)
+			var kinds, steps []string
+			for _, r := range cfg.Watched {
+				kinds = append(kinds, r.Name)
+			}
+			for _, s := range cfg.Steps {
+				steps = append(steps, s.Name)
+			}
+			require.Equal(t, []string{"deployment", "service", "statefulset", "daemonset", "ingress"}, kinds)
+			require.Equal(t, []string{"diff", "log", "ignoreevents", "slack"}, steps)
+			require.Equal(t, map[string]any{"events": []any{"Add", "Delete"}}, cfg.Steps[2].Settings)
+			require.Equal(t, map[string]any{"clustername": "myClusterName", "webhookurl": "https://slack-webhook-url"}, cfg.Steps[3].Settings)
 		})
 	}
 }
@@ -194,10 +166,12 @@ func TestTwoFunctionsOfOneNameAreMarked(t *testing.T) {
 }
 
 func TestAByteOrderMarkAndLineEndsOfWindowsAreTaken(t *testing.T) {
-	for name, text := range example {
-		cfg, err := load(t, "-c", write(t, name, "\uFEFF"+strings.ReplaceAll(text, "\n", "\r\n")))
+	for _, name := range examples {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		require.NoError(t, err)
+		cfg, err := load(t, "-c", write(t, name, "\uFEFF"+strings.ReplaceAll(string(text), "\n", "\r\n")))
 		require.NoError(t, err, name)
-		require.Len(t, cfg.Steps, 3)
+		require.Len(t, cfg.Steps, 4)
 		require.Equal(t, "service", cfg.Watched[1].Name)
 	}
 }
@@ -215,4 +189,15 @@ func TestAnEmptyFlagWidensTheScopeOfTheFile(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a"}, cfg.Watched[0].Namespaces, "an empty variable is none")
 	require.Equal(t, "x=y", cfg.Watched[0].LabelSelector)
+}
+
+func TestTheOriginalsLogLevelsAreTaken(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for word, want := range map[string]string{
+		"panic": "error", "fatal": "error", "error": "error", "warning": "warn", "info": "info", "debug": "debug", "trace": "debug",
+	} {
+		cfg, err := load(t, "-z", word)
+		require.NoError(t, err)
+		require.Equal(t, want, cfg.LogLevel.String(), word)
+	}
 }

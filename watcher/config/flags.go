@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,10 +13,23 @@ import (
 
 // AddFlags defines the flags, which are those of the original kwatchman.
 func AddFlags(fs *pflag.FlagSet) {
-	for name, f := range flags() {
-		fs.VarP(&text{list: name == "namespace"}, name, f.short, f.usage)
+	for _, s := range flags() {
+		list := s.Field.Type.Kind() == reflect.Slice
+		fs.VarP(&text{list: list}, flagName(s), s.Field.Tag.Get("short"), s.Field.Tag.Get("desc"))
 	}
 }
+
+// flags lists the settings that have a flag.
+func flags() []settings.Setting {
+	all, err := settings.Of(Prefix, &Config{})
+	if err != nil {
+		panic(err) // a mistake in the program
+	}
+	return slices.DeleteFunc(all, func(s settings.Setting) bool { return flagName(s) == "" })
+}
+
+// flagName is the long name, without the dashes.
+func flagName(s settings.Setting) string { return s.Field.Tag.Get("flag") }
 
 // text is the value of a flag. Of a flag that is repeated the last value holds,
 // but for a list, which grows.
@@ -40,37 +52,18 @@ func (t *text) Set(v string) error {
 	return nil
 }
 
-type flag struct{ field, setting, short, usage string }
-
-// flags lists the settings that have a flag, by its long name.
-func flags() map[string]flag {
-	out := map[string]flag{}
-	t := reflect.TypeFor[Config]()
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if name := f.Tag.Get("flag"); name != "" {
-			setting := Prefix + "_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-			if name == "config" {
-				setting = Prefix + "_CONFIG_FILE"
-			}
-			out[name] = flag{field: f.Name, setting: setting, short: f.Tag.Get("short"), usage: f.Tag.Get("desc")}
-		}
-	}
-	return out
-}
-
 func (c *Config) loadFlags(fs *pflag.FlagSet) error {
-	all := flags()
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		given, f := fs.Lookup(name), all[name]
+	for _, s := range flags() {
+		given := fs.Lookup(flagName(s))
 		if given == nil || !given.Changed {
 			continue
 		}
-		if err := settings.Apply(c, map[string]any{f.field: given.Value.String()}); err != nil {
+		name := "--" + flagName(s)
+		if err := settings.Apply(c, map[string]any{s.Key: given.Value.String()}); err != nil {
 			_, problem, _ := strings.Cut(err.Error(), ": ")
-			return fmt.Errorf("--%s: %s", name, problem)
+			return fmt.Errorf("%s: %s", name, problem)
 		}
-		c.given[f.setting] = "--" + name
+		c.given[s.Variable] = name
 	}
 	return nil
 }

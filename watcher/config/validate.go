@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,8 +104,7 @@ func (c *Config) validateResource(r Resource) error {
 	if err := validNamespaces(r.Where+": namespaces", r.Namespaces); err != nil {
 		return err
 	}
-	excluded := func(n string) bool { return slices.Contains(c.ExcludeNamespaces, n) }
-	if len(r.Namespaces) > 0 && !slices.ContainsFunc(r.Namespaces, func(n string) bool { return !excluded(n) }) {
+	if len(c.NamespacesOf(r)) == 0 {
 		return fmt.Errorf("KW_EXCLUDE_NAMESPACES: leaves nothing of %s", c.Of("KW_NAMESPACE", r.Where, "namespaces"))
 	}
 	if _, err := labels.Parse(r.LabelSelector); err != nil {

@@ -21,9 +21,9 @@ type Entry struct {
 	Where         string // the setting that names it, for errors
 }
 
-// Missing is a configured name that nothing is served for.
+// Missing is a configured resource that is not served.
 type Missing struct {
-	Name string
+	config.Resource
 	Near string // a name that is served and looks like it
 
 	wrong bool // an error says why
@@ -88,7 +88,7 @@ func (p *Plan) missing(r config.Resource, served *client.Discovery) {
 	if err != nil {
 		p.errs = append(p.errs, fmt.Errorf("%s: %w", r.Where, err))
 	}
-	p.Missing = append(p.Missing, Missing{Name: r.Name, Near: near, wrong: err != nil})
+	p.Missing = append(p.Missing, Missing{Resource: r, Near: near, wrong: err != nil})
 }
 
 // choose takes the version that is in use, else the resource that is in use,
@@ -109,14 +109,11 @@ func choose(found []client.Resource, versions map[schema.GroupVersionResource]bo
 
 func (p *Plan) add(cfg *config.Config, r config.Resource, chosen client.Resource) {
 	namespaces := []string{""}
-	if chosen.Namespaced && len(r.Namespaces) > 0 {
-		namespaces = r.Namespaces
+	if chosen.Namespaced {
+		namespaces = cfg.NamespacesOf(r)
 	}
 	entry := Entry{Resource: chosen, LabelSelector: r.LabelSelector, FieldSelector: r.FieldSelector, Where: r.Where}
 	for _, ns := range namespaces {
-		if ns != "" && slices.Contains(cfg.ExcludeNamespaces, ns) {
-			continue
-		}
 		place := client.Place{GroupResource: chosen.GroupResource(), Namespace: ns}
 		if before, ok := p.Places[place]; ok {
 			p.conflict(place, before, entry)
