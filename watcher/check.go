@@ -3,10 +3,14 @@ package watcher
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,8 +18,10 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/deadletter"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/plan"
+	"github.com/kwatchman/kwatchman/watcher/state"
 )
 
 // report is the table that check prints.
@@ -64,6 +70,8 @@ func check(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	for _, note := range cfg.Notes {
 		r.row("configuration", from, "", "note: "+note)
 	}
+	checkState(r, cfg)
+	checkDeadLetter(ctx, r, cfg, chainConfig(cfg, steps, zip, quiet))
 	checkCluster(ctx, r, cfg)
 	for _, s := range ch.Check(ctx) {
 		if s.Err != nil {
@@ -82,6 +90,56 @@ func check(ctx context.Context, cfg *config.Config, functions map[string]Functio
 		return fmt.Errorf("check found 1 problem")
 	}
 	return fmt.Errorf("check found %d problems", r.problems)
+}
+
+// checkState looks into the state and leaves it as it is.
+func checkState(r *report, cfg *config.Config) {
+	if cfg.StateDir == "" {
+		return
+	}
+	found, err := state.Inspect(cfg.StateDir)
+	switch {
+	case err != nil:
+		r.problem("state", cfg.StateDir, "", err.Error())
+	case found.Locked:
+		r.row("state", cfg.StateDir, "", "ok, in use by a watcher")
+	case !found.Exists:
+		r.row("state", cfg.StateDir, "", "ok, none yet: it begins with a baseline")
+	default:
+		r.row("state", cfg.StateDir, "", fmt.Sprintf("ok, %d changes wait", found.Waiting))
+	}
+}
+
+func checkDeadLetter(ctx context.Context, r *report, cfg *config.Config, of chain.Config) {
+	if u := cfg.DeadLetterURL(); u != "" {
+		post, err := chain.NewPost(u, of)
+		if err == nil {
+			err = post.Check(ctx)
+			post.Close()
+			u = post.Name()
+		} else {
+			u = "-"
+		}
+		if err != nil {
+			r.problem("dead letter", u, "remote", err.Error())
+			return
+		}
+		r.row("dead letter", u, "remote", "ok")
+		return
+	}
+	path := cfg.DeadLetterFile()
+	if path == "" {
+		return
+	}
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) && cfg.DeadLetter == "" {
+		r.row("dead letter", path, "file", "ok, the folder is made at the start")
+		return
+	}
+	if err := deadletter.Check(path); err != nil {
+		r.problem("dead letter", path, "file", err.Error())
+		return
+	}
+	r.row("dead letter", path, "file", "ok")
 }
 
 func checkCluster(ctx context.Context, r *report, cfg *config.Config) {

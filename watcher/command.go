@@ -65,6 +65,7 @@ func command(name string, functions map[string]Function) *cobra.Command {
 			},
 		},
 		rbacCommand(name, load),
+		replayCommand(name, load, functions),
 	)
 	complete(root)
 	root.InitDefaultCompletionCmd()
@@ -117,6 +118,7 @@ func help(w io.Writer, name string, functions map[string]Function) error {
 Usage: %[1]s               watch until stopped
        %[1]s check         check configuration, permissions and handlers, and change nothing
        %[1]s rbac          print the least role for the configuration
+       %[1]s replay FILE   send the events of a dead letter again
        %[1]s completion    print the completion for bash, zsh, fish or powershell
        %[1]s version       print the version
 

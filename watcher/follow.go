@@ -27,10 +27,14 @@ type follower struct {
 	api      *client.Client
 	redactor *object.Redactor
 	zip      *object.Compressor
-	emit     func(context.Context, *state.Change) error
+	state    *state.State
+
+	begin     []state.Watch // where the sources of the start go on
+	resources map[client.Place]client.Resource
+	started   bool // the sources of the start are launched
 
 	served  *client.Discovery
-	started time.Time // the API server's, when the watcher started
+	since   state.Since // what is older than its name's entry is the baseline
 	running map[client.Place]*running
 	gone    map[client.Place]bool // their objects were reported as deleted
 	awaited map[string]bool       // names that nothing is served for; it has been said
@@ -43,7 +47,6 @@ type follower struct {
 type running struct {
 	*source.Source
 	resource client.Resource
-	old      int64     // what of the first list is the baseline, see source.Config
 	absent   time.Time // since then the resource is not served
 	done     chan struct{}
 }
@@ -64,7 +67,11 @@ func (f *follower) follow(whole context.Context) error {
 	ctx, cancel := context.WithCancelCause(whole)
 	defer f.wait()
 	defer cancel(nil)
-	f.apply(ctx, cancel, true)
+	for _, w := range f.begin {
+		f.launch(ctx, cancel, w, f.resources[w.Place()], nil)
+	}
+	f.apply(ctx, cancel)
+	f.started = true
 	f.pending.arm()
 	look := time.NewTimer(lookEvery)
 	defer look.Stop()
@@ -119,13 +126,13 @@ func (f *follower) look(ctx context.Context, end context.CancelCauseFunc) {
 	}
 	f.served, f.failing = served, false
 	if !served.Unchanged || f.absent() {
-		f.apply(ctx, end, false)
+		f.apply(ctx, end)
 	}
 }
 
 // apply makes the sources what the plan says of what is served; end is called
 // with the error of a source that cannot go on.
-func (f *follower) apply(ctx context.Context, end context.CancelCauseFunc, start bool) {
+func (f *follower) apply(ctx context.Context, end context.CancelCauseFunc) {
 	p := plan.Of(f.cfg, f.served, f.current())
 	f.say(p)
 	for place, r := range f.running {
@@ -139,15 +146,15 @@ func (f *follower) apply(ctx context.Context, end context.CancelCauseFunc, start
 		entry, r := p.Places[place], f.running[place]
 		switch {
 		case r == nil:
-			if !start {
-				f.log.Info("resource is served now", "resource", place.String(), "namespace", place.Namespace)
-			}
-			f.launch(ctx, end, place, entry, nil, start)
+			f.log.Info("resource is served now", "resource", place.String(), "namespace", place.Namespace)
+			f.launch(ctx, end, f.newWatch(place, entry), entry.Resource, nil)
 		case r.resource.Kind != entry.Resource.Kind: // with the version, or by itself if the resource was defined anew
 			f.log.Info("served version changed", "resource", place.String(), "namespace", place.Namespace,
 				"from", r.resource.Version, "to", entry.Resource.Version)
 			f.halt(r)
-			f.launch(ctx, end, place, entry, r, start)
+			w := r.Watch()
+			w.Resource, w.Kind, w.Version = entry.Resource.GroupVersionResource, entry.Resource.Kind, ""
+			f.launch(ctx, end, w, entry.Resource, r)
 		}
 	}
 }
@@ -201,34 +208,22 @@ func (f *follower) missing(ctx context.Context, place client.Place, r *running) 
 	return nil
 }
 
-// launch starts a source, that goes on where before ended if it is not nil.
-func (f *follower) launch(
-	ctx context.Context, end context.CancelCauseFunc, place client.Place, entry plan.Entry, before *running, start bool,
-) {
-	r := &running{resource: entry.Resource, old: source.Always, done: make(chan struct{})}
-	var last *source.Source
-	switch {
-	case before != nil: // whose first list may not have come
-		last, r.old = before.Source, before.old
-	case f.cfg.Initial == "emit", f.gone[place]: // its objects are no longer known to anybody
-		r.old = source.Never
-		delete(f.gone, place)
-	case !start: // it may hold objects that are older than its being served to us
-		r.old = f.started.Unix()
-	}
+// launch starts a source; before, if not nil, is the one that it takes over
+// from.
+func (f *follower) launch(ctx context.Context, end context.CancelCauseFunc, w state.Watch, resource client.Resource, before *running) {
+	place := w.Place()
+	r := &running{resource: resource, done: make(chan struct{})}
 	r.Source = source.New(source.Config{
 		Client: f.api.REST,
 		Scope: state.Scope{
-			Cluster: f.cfg.ClusterName, Resource: entry.Resource.GroupVersionResource, Kind: entry.Resource.Kind,
-			SkipNoise: f.cfg.SkipNoise,
+			Cluster: f.cfg.ClusterName, Resource: w.Resource, Kind: w.Kind, SkipNoise: f.cfg.SkipNoise,
 		},
-		Namespace: place.Namespace, LabelSelector: entry.LabelSelector, FieldSelector: fieldSelector(f.cfg, entry),
-		OldBefore: r.old, Patient: !start, Redactor: f.redactor, Compressor: f.zip,
-		Emit:      f.emitter(place),
+		Watch: w, State: f.state, Apply: f.applier(place), FieldSelector: fieldSelector(f.cfg, w.Fields, w.Namespaced),
+		Patient: f.started || !f.serves(place.GroupResource), Redactor: f.redactor, Compressor: f.zip,
 		Synced:    func() { f.pending.done(r) },
 		NotServed: f.notServed,
 		Logger:    f.log,
-	}, last)
+	})
 	f.running[place] = r
 	f.pending.add(r)
 	if before != nil {
@@ -242,15 +237,17 @@ func (f *follower) launch(
 	}()
 }
 
-// emitter hands changes on. Where definitions of resources are watched anyway,
-// a change of one asks to look.
-func (f *follower) emitter(place client.Place) func(context.Context, *state.Change) error {
+// applier records what a source sees. Where definitions of resources are
+// watched anyway, a change of one asks to look.
+func (f *follower) applier(place client.Place) func(context.Context, *state.Tx) error {
 	if place.GroupResource != definitions {
-		return f.emit
+		return f.state.Apply
 	}
-	return func(ctx context.Context, c *state.Change) error {
-		f.notServed()
-		return f.emit(ctx, c)
+	return func(ctx context.Context, t *state.Tx) error {
+		if len(t.Changes()) > 0 {
+			f.notServed()
+		}
+		return f.state.Apply(ctx, t)
 	}
 }
 
@@ -279,12 +276,12 @@ func (f *follower) wait() {
 
 // fieldSelector adds the namespaces to leave out, which only the API server can
 // tell apart before they cost anything.
-func fieldSelector(cfg *config.Config, e plan.Entry) string {
+func fieldSelector(cfg *config.Config, own string, namespaced bool) string {
 	var parts []string
-	if e.FieldSelector != "" {
-		parts = append(parts, e.FieldSelector)
+	if own != "" {
+		parts = append(parts, own)
 	}
-	if e.Resource.Namespaced {
+	if namespaced {
 		for _, ns := range cfg.ExcludeNamespaces {
 			parts = append(parts, "metadata.namespace!="+ns)
 		}

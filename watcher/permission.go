@@ -32,7 +32,7 @@ func selectable(ctx context.Context, cfg *config.Config, api *client.Client, p *
 // tryList lists one object of a place. What the API server has against a field
 // selector is said of the setting that gives it.
 func tryList(ctx context.Context, cfg *config.Config, api *client.Client, place client.Place, entry plan.Entry) error {
-	err := api.TryList(ctx, entry.Resource, place.Namespace, entry.LabelSelector, fieldSelector(cfg, entry))
+	err := api.TryList(ctx, entry.Resource, place.Namespace, entry.LabelSelector, fieldSelector(cfg, entry.FieldSelector, entry.Resource.Namespaced))
 	if apierrors.IsBadRequest(err) && entry.FieldSelector != "" {
 		return fmt.Errorf("%s: %s: %w", cfg.Of("KW_FIELD_SELECTOR", entry.Where, "fieldSelector"), place, err)
 	}

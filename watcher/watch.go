@@ -2,6 +2,8 @@ package watcher
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -22,7 +24,7 @@ const stopTimeout = 25 * time.Second
 
 // watch checks everything that can be checked before the first event, and
 // then watches until ctx ends.
-func watch(ctx context.Context, cfg *config.Config, functions map[string]Function, log *slog.Logger) error {
+func watch(ctx context.Context, cfg *config.Config, functions map[string]Function, log *slog.Logger) (err error) {
 	zip, err := object.NewCompressor(cfg.Concurrency)
 	if err != nil {
 		return err
@@ -31,22 +33,28 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	if err != nil {
 		return err
 	}
-	ch, err := chain.New(chainConfig(cfg, steps, zip, log))
+	chainCfg := chainConfig(cfg, steps, zip, log)
+	chainCfg.Durable = cfg.StateDir != ""
+	ch, err := chain.New(chainCfg)
 	if err != nil {
 		return err
 	}
-	api, served, p, err := survey(ctx, cfg)
+	st, err := state.Open(state.Config{
+		Dir: cfg.StateDir, Events: cfg.QueueEvents, Bytes: cfg.MaxQueueBytes(), Compressor: zip, Logger: log,
+	})
 	if err != nil {
 		return err
 	}
-	if err := permitted(ctx, api, p, log); err != nil {
+	defer func() { err = errors.Join(err, st.Release()) }()
+	letters, err := openDeadLetter(cfg, chainCfg)
+	if err != nil {
 		return err
 	}
-	if err := selectable(ctx, cfg, api, p); err != nil {
+	defer letters.close()
+	ch.SetDeadLetter(letters.DeadLetter)
+	f, p, err := reach(ctx, cfg, st, zip, log)
+	if err != nil {
 		return err
-	}
-	if cfg.ClusterName == "" {
-		cfg.ClusterName = api.ClusterName(ctx, log)
 	}
 	var ready atomic.Bool
 	stopHealth, err := serveHealth(ctx, cfg.MetricsAddr, &ready, log)
@@ -54,24 +62,49 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 		return err
 	}
 	defer stopHealth()
-	log.Info("starting", "version", Version, "server", api.Host(), "cluster", cfg.ClusterName, "chain", ch.Steps(), "file", cfg.ConfigFile)
+	log.Info("starting", "version", Version, "server", f.api.Host(), "cluster", cfg.ClusterName, "chain", ch.Steps(),
+		"file", cfg.ConfigFile, "state", cfg.StateDir, "waiting", st.Waiting(), "deadLetter", letters.name())
 	if cfg.Knative.Replaces {
 		log.Warn("K_SINK is set, so the configured handlers are not used")
 	}
 	for _, note := range cfg.Notes {
 		log.Warn("configuration", "note", note)
 	}
-	f := &follower{
-		cfg: cfg, log: log, api: api, zip: zip, redactor: object.NewRedactor(object.RandomKey()),
-		emit:   func(ctx context.Context, c *state.Change) error { return ch.Push(ctx, c) },
-		served: served, started: served.Time, running: map[client.Place]*running{}, gone: map[client.Place]bool{}, trouble: make(chan struct{}, 1),
+	if err := f.prepare(p); err != nil {
+		return err
 	}
 	f.pending.ready = func() {
 		ready.Store(true)
 		debug.FreeOSMemory() // the first lists leave the heap larger than it has to be
 		log.Info("ready")
 	}
-	return deliver(ctx, f, ch, &ready, log)
+	return deliver(ctx, f, ch, st, &ready, log)
+}
+
+// reach asks the API server all that a start needs to know.
+func reach(ctx context.Context, cfg *config.Config, st *state.State, zip *object.Compressor, log *slog.Logger) (*follower, *plan.Plan, error) {
+	api, served, p, err := survey(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := permitted(ctx, api, p, log); err != nil {
+		return nil, nil, err
+	}
+	if err := selectable(ctx, cfg, api, p); err != nil {
+		return nil, nil, err
+	}
+	if cfg.ClusterName == "" {
+		cfg.ClusterName = api.ClusterName(ctx, log)
+	}
+	if st.Durable() {
+		if err := st.Claim(state.Cluster{Name: cfg.ClusterName, UID: api.ClusterUID(ctx)}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return &follower{
+		cfg: cfg, log: log, api: api, zip: zip, redactor: object.NewRedactor(st.Key()), state: st,
+		served: served, running: map[client.Place]*running{}, gone: map[client.Place]bool{}, trouble: make(chan struct{}, 1),
+	}, p, nil
 }
 
 // connect asks the API server what it serves, which is the first question.
@@ -97,8 +130,7 @@ func survey(ctx context.Context, cfg *config.Config) (*client.Client, *client.Di
 func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compressor, log *slog.Logger) chain.Config {
 	out := chain.Config{
 		Steps: steps, Extensions: cfg.Knative.Extensions, CACerts: cfg.Knative.CACerts,
-		Concurrency: cfg.Concurrency, QueueEvents: cfg.QueueEvents, QueueBytes: int(cfg.QueueBytes),
-		Timeout: cfg.AttemptTimeout(), RetryMax: cfg.RetryMax,
+		Concurrency: cfg.Concurrency, Timeout: cfg.AttemptTimeout(), RetryMax: cfg.RetryMax,
 		RetryWaitMin: cfg.RetryWaitMin, RetryWaitMax: cfg.RetryWaitMax,
 		UserAgent: "kwatchman/" + Version, Logger: log,
 		Compress: zip.Compress, Decompress: zip.Decompress,
@@ -112,26 +144,53 @@ func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compresso
 	return out
 }
 
-// deliver follows and delivers until ctx ends or a source cannot do its work.
-// It first stops watching, then gives the queue stopTimeout to empty.
-func deliver(ctx context.Context, f *follower, ch *chain.Chain, ready *atomic.Bool, log *slog.Logger) error {
+// deliver follows and delivers until ctx ends, a source cannot do its work, or
+// the state cannot be written. It first stops watching. Then what is in flight
+// has stopTimeout to come to its end, and without a file of the state all that
+// is queued.
+func deliver(ctx context.Context, f *follower, ch *chain.Chain, st *state.State, ready *atomic.Bool, log *slog.Logger) error {
+	following, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	delivery, breakOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer breakOff()
-	delivered := make(chan error, 1)
+	for _, q := range st.Queue() {
+		ch.Push(q)
+	}
+	written, delivered := make(chan error, 1), make(chan int, 1)
+	go func() {
+		err := st.Run(func(q *state.Queued) { ch.Push(q) })
+		if err != nil {
+			fail(err)
+		}
+		written <- err
+	}()
 	go func() { delivered <- ch.Run(delivery) }()
 
-	err := f.follow(ctx)
+	err := f.follow(following)
+	if err == nil && ctx.Err() == nil {
+		err = context.Cause(following)
+	}
 	ready.Store(false)
 	if isTerminal(os.Stderr) {
 		_, _ = os.Stderr.WriteString("\n") // behind the ^C
 	}
-	log.Info("stopping", "waiting", ch.Waiting())
-	ch.Close()
+	log.Info("stopping", "waiting", st.Waiting())
 	grace := time.AfterFunc(stopTimeout, breakOff)
 	defer grace.Stop()
-	if left := <-delivered; left != nil {
-		log.Error("changes lost", "error", left)
+	_ = st.Flush(delivery) // what was seen reaches the chain; Run has the error
+	ch.Close()
+	left := <-delivered
+	st.Close()
+	failed := <-written
+	switch {
+	case failed != nil && ctx.Err() != nil:
+		log.Error("state not written, the next start repeats what it does not have", "error", failed)
+	case left > 0 && st.Durable():
+		log.Info("changes wait in the state for the next start", "changes", left)
+	case left > 0:
+		log.Error("changes lost", "error", fmt.Sprintf("%d changes were not delivered before the stop", left))
 	}
-	log.Info("stopped")
+	done, givenUp := ch.Counts()
+	log.Info("stopped", "delivered", done, "givenUp", givenUp)
 	return err
 }

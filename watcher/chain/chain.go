@@ -6,28 +6,41 @@ package chain
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/seldom"
 )
 
-// Item is a change to deliver.
+// Item is a change to deliver. It stays where it is kept until it is done; the
+// chain holds no more of it than its place in the order.
 type Item interface {
-	// Subject is that of the event, known without building it.
-	Subject() string
 	// Lane names the object: items of one lane stay in order. It is the subject
 	// without the version, which may change while an item waits.
 	Lane() string
-	// ID is that of the event, known without building it.
-	ID() string
-	// Size is the memory in bytes that the item holds while it waits.
-	Size() int
+	// Name gives the event's id and subject, for logs.
+	Name() (id, subject string)
 	// Event builds the event; it is called again for a repeated attempt.
 	Event() (*event.Event, error)
+	// Keep keeps the packed input of a later step while the item waits for it,
+	// Kept gives it back; nil: it is no longer needed.
+	Keep(input []byte)
+	Kept() ([]byte, error)
+	// Done acknowledges the item: it is delivered or in the dead letter.
+	Done()
+}
+
+// DeadLetter takes the events that are given up.
+type DeadLetter interface {
+	// Name is what logs call it, without what may be a secret.
+	Name() string
+	// Put keeps an event for good. After an error the event is still the
+	// caller's, who tries again.
+	Put(ctx context.Context, e *event.Event) error
 }
 
 // Target is what one step calls: an endpoint, or a handler in this process.
@@ -47,9 +60,11 @@ type Config struct {
 	Extensions map[string]string // added to each event (K_CE_OVERRIDES)
 	CACerts    string            // PEM, trusted besides the system's
 
+	// Durable tells that items which are not done outlive the process, so that a
+	// stop leaves what has not begun.
+	Durable bool
+
 	Concurrency  int
-	QueueEvents  int
-	QueueBytes   int
 	Timeout      time.Duration // of one attempt
 	RetryMax     int           // attempts after the first; 0 = no limit
 	RetryWaitMin time.Duration
@@ -68,8 +83,12 @@ type Chain struct {
 	cfg   Config
 	log   *slog.Logger
 	steps []*step
-	said  seldom // that the queue is full
 	queue *queue
+
+	dead DeadLetter  // nil: what is given up is an error line only
+	said seldom.Line // that the dead letter fails
+
+	delivered, givenUp atomic.Int64
 }
 
 // New checks the steps' URLs and prepares the chain; Run starts it.
@@ -77,7 +96,7 @@ func New(cfg Config) (*Chain, error) {
 	if len(cfg.Steps) == 0 {
 		return nil, errors.New("the chain has no steps")
 	}
-	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.QueueEvents, cfg.QueueBytes)}
+	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.Durable)}
 	for i, target := range cfg.Steps {
 		s, err := newStep(i+1, target, cfg)
 		if err != nil {
@@ -88,6 +107,10 @@ func New(cfg Config) (*Chain, error) {
 	return c, nil
 }
 
+// SetDeadLetter says where what is given up goes, before Run; nil: nowhere, it
+// is an error line only.
+func (c *Chain) SetDeadLetter(d DeadLetter) { c.dead = d }
+
 // Steps names the steps as logs do, without what may be a secret.
 func (c *Chain) Steps() []string {
 	var out []string
@@ -97,26 +120,46 @@ func (c *Chain) Steps() []string {
 	return out
 }
 
-// Push queues an item for delivery, which Close must not have ended yet. It
-// blocks while the queue is full and fails only with ctx's error.
-func (c *Chain) Push(ctx context.Context, item Item) error {
-	return c.queue.push(ctx, &delivery{item: item, size: item.Size()}, c.full)
+// Push queues an item for delivery.
+func (c *Chain) Push(item Item) { c.queue.push(&delivery{item: item}) }
+
+// PushAt queues an item whose event is the input of a later step: 0 is the
+// first.
+func (c *Chain) PushAt(item Item, step int) {
+	c.queue.push(&delivery{item: item, first: step, step: step})
 }
 
-// full says that the watch is held back, at most once a minute.
-func (c *Chain) full(items, bytes int) {
-	if c.said.due(time.Now()) {
-		c.log.Warn("queue is full, the watch waits", "changes", items, "bytes", bytes)
+// StepOf is the index of the step that a dead letter names: by its place and
+// what is there, or else by what it was alone.
+func (c *Chain) StepOf(place int, dest string) (int, bool) {
+	if place >= 1 && place <= len(c.steps) && (dest == "" || c.steps[place-1].dest == dest) {
+		return place - 1, true
 	}
+	found := -1
+	for i, s := range c.steps {
+		if s.dest != dest {
+			continue
+		}
+		if found >= 0 {
+			return 0, false
+		}
+		found = i
+	}
+	return found, found >= 0
 }
+
+// Counts are the items that came to their end: delivered or stopped by a step,
+// and given up.
+func (c *Chain) Counts() (delivered, givenUp int64) { return c.delivered.Load(), c.givenUp.Load() }
 
 // Waiting is the number of items that are not acknowledged.
 func (c *Chain) Waiting() int { return c.queue.len() }
 
-// Run delivers until Close has been called and the queue is empty, or ctx
-// ends, which breaks off what is in flight. The error says how many changes
-// that left undelivered; each of them is logged.
-func (c *Chain) Run(ctx context.Context) error {
+// Run delivers until Close has been called and the queue is empty, or, with
+// durable items, nothing is in flight; the end of ctx breaks off what is. It
+// returns how many items are not done. If they end with the process, each of
+// them is logged, and put into the dead letter while there is time.
+func (c *Chain) Run(ctx context.Context) (left int) {
 	stop := context.AfterFunc(ctx, c.queue.abort)
 	defer stop()
 	var workers sync.WaitGroup
@@ -132,19 +175,14 @@ func (c *Chain) Run(ctx context.Context) error {
 	for _, s := range c.steps {
 		s.close()
 	}
-	left := c.queue.left()
-	for _, d := range left {
-		c.giveUp(d, errStopped)
+	all := c.queue.left()
+	if !c.cfg.Durable {
+		c.lose(all)
 	}
-	if len(left) > 0 {
-		return fmt.Errorf("%d changes were not delivered before the stop", len(left))
-	}
-	return nil
+	return len(all)
 }
 
-var errStopped = errors.New("the stop came first")
-
-// Close lets Run end once the queue is empty. What waits for its next attempt
-// gets it at once, and further ones every second until Run's context ends; only
-// a pause that an endpoint asked for is kept.
+// Close lets Run come to its end. Without durable items, what waits for its next
+// attempt gets it at once, and further ones every second until Run's context
+// ends; only a pause that an endpoint asked for is kept.
 func (c *Chain) Close() { c.queue.close() }

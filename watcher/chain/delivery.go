@@ -13,65 +13,84 @@ import (
 // else to the queue.
 type delivery struct {
 	item     Item
-	size     int
-	step     int    // index of the step that is next
-	input    []byte // packed input of that step; nil for the first
-	attempts int    // at that step
-	failures int    // attempts that count for RetryMax
+	first    int   // index of the step that the item's event is the input of
+	step     int   // index of the step that is next
+	kept     bool  // the item keeps the input of that step
+	attempts int   // at that step
+	failures int   // attempts that count for RetryMax, and then those at the dead letter
+	dead     error // why it is given up; it waits for the dead letter
 }
 
 // work delivers the first item of a lane as far as it gets.
 func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
-	var e *event.Event // input of the step that is next; built when it is needed
-	for d.step < len(c.steps) {
-		if ctx.Err() != nil {
-			return // Run reports what is left
+	var e *event.Event     // input of the step that is next; built when it is needed
+	for ctx.Err() == nil { // else Run reports what is left
+		if d.step == len(c.steps) {
+			c.delivered.Add(1)
+			c.finish(l, d)
+			return
 		}
 		s := c.steps[d.step]
-		if wait := s.pausedFor(); wait > 0 && c.park(l, d, e, wait) {
+		if wait := s.pausedFor(); wait > 0 && d.dead == nil {
+			c.park(l, d, e, wait)
 			return
 		}
 		if e == nil {
 			var err error
-			if e, err = c.input(d); err != nil {
-				c.giveUp(d, err)
-				break
+			if e, err = c.input(d); err != nil { // nothing to put into the dead letter
+				c.report(d, err, "")
+				c.finish(l, d)
+				return
 			}
+		}
+		if d.dead != nil {
+			c.bury(ctx, l, d, e)
+			return
 		}
 		d.attempts++
 		next, err := s.call(ctx, e)
-		if err != nil {
-			if ctx.Err() != nil {
-				return // broken off
-			}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return // broken off
+		case err != nil:
 			if c.retry(l, d, e, s, err) {
 				return
 			}
-			c.giveUp(d, err)
-			break
+			d.dead, d.failures = err, 0
+		case next == nil:
+			c.delivered.Add(1)
+			c.finish(l, d)
+			return
+		default:
+			e = next
+			d.advance()
 		}
-		if next == nil {
-			break
-		}
-		e = next
-		c.advance(d)
 	}
+}
+
+// finish is the end of an item.
+func (c *Chain) finish(l *lane, d *delivery) {
+	d.item.Done()
 	c.queue.done(l)
 }
 
 // advance moves a delivery behind the step that took it.
-func (c *Chain) advance(d *delivery) {
-	if d.input != nil {
-		d.input = nil
-		c.queue.resize(d, d.item.Size())
+func (d *delivery) advance() {
+	if d.kept {
+		d.item.Keep(nil)
+		d.kept = false
 	}
 	d.step, d.attempts, d.failures = d.step+1, 0, 0
 }
 
 // input is the event for the step that is next.
 func (c *Chain) input(d *delivery) (*event.Event, error) {
-	if d.input != nil {
-		return unpack(d.input, c.cfg.Decompress)
+	if d.kept {
+		kept, err := d.item.Kept()
+		if err != nil {
+			return nil, err
+		}
+		return unpack(kept, c.cfg.Decompress)
 	}
 	e, err := d.item.Event()
 	if err != nil {
@@ -94,13 +113,15 @@ func (c *Chain) retry(l *lane, d *delivery, e *event.Event, s *step, err error) 
 	}
 	if f.pause > 0 {
 		s.pause(f.pause)
-		return c.park(l, d, e, f.pause)
+		c.park(l, d, e, f.pause)
+		return true
 	}
 	d.failures++
 	if c.cfg.RetryMax > 0 && d.failures > c.cfg.RetryMax {
 		return false
 	}
-	return c.park(l, d, e, c.backoff(d.failures))
+	c.park(l, d, e, c.backoff(d.failures))
+	return true
 }
 
 // backoff doubles from RetryWaitMin up to RetryWaitMax, of which a random half
@@ -118,22 +139,17 @@ func (c *Chain) backoff(failures int) time.Duration {
 	return wait/2 + rand.N(wait/2+1) //nolint:gosec // jitter is no secret
 }
 
-// park lets the lane sleep with what it needs to go on at the same step; false
-// if the queue has finished.
-func (c *Chain) park(l *lane, d *delivery, e *event.Event, wait time.Duration) bool {
-	if d.step > 0 && d.input == nil {
+// park lets the lane sleep with what it needs to go on at the same step.
+func (c *Chain) park(l *lane, d *delivery, e *event.Event, wait time.Duration) {
+	if d.step > d.first && !d.kept {
 		packed, err := pack(e, c.cfg.Compress)
-		if err != nil {
-			return false
+		if err != nil { // no step could take it either
+			c.report(d, err, "")
+			c.finish(l, d)
+			return
 		}
-		d.input = packed
-		c.queue.resize(d, d.size+len(packed))
+		d.item.Keep(packed)
+		d.kept = true
 	}
-	return c.queue.sleep(l, wait)
-}
-
-// giveUp reports a change that will not be delivered.
-func (c *Chain) giveUp(d *delivery, err error) {
-	c.log.Error("change not delivered", "id", d.item.ID(), "subject", d.item.Subject(),
-		"step", c.steps[d.step].name, "attempts", d.attempts, "error", err)
+	c.queue.sleep(l, wait)
 }

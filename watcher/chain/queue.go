@@ -1,24 +1,21 @@
 package chain
 
 import (
-	"context"
 	"sync"
 	"time"
 )
 
-// queue holds the items that are not acknowledged yet: a lane for each object,
-// so that one object's items go one at a time and in order. A lane is ready,
-// taken by a worker, or asleep until its next attempt.
+// queue holds the order of the items that are not acknowledged yet: a lane for
+// each object, so that one object's items go one at a time and in order. A lane
+// is ready, taken by a worker, or asleep until its next attempt.
 type queue struct {
-	maxItems, maxBytes int
+	durable bool // the items outlive the process
 
 	mu       sync.Mutex
 	work     sync.Cond // a lane is ready, or the queue has finished
-	room     sync.Cond // there may be room
 	lanes    map[string]*lane
 	ready    []*lane
 	items    int
-	bytes    int
 	closed   bool // the stop has begun: no sleep is longer than stopWait
 	finished bool // nothing more is handed out
 }
@@ -29,38 +26,18 @@ type lane struct {
 	timer *time.Timer // set while asleep
 }
 
-func newQueue(maxItems, maxBytes int) *queue {
-	q := &queue{maxItems: maxItems, maxBytes: maxBytes, lanes: map[string]*lane{}}
-	q.work.L, q.room.L = &q.mu, &q.mu
+func newQueue(durable bool) *queue {
+	q := &queue{durable: durable, lanes: map[string]*lane{}}
+	q.work.L = &q.mu
 	return q
 }
 
-// push appends an item to its lane. It blocks while the queue is full, which
-// holds the watch back. The error is ctx's.
-//
-// blocked, if not nil, is called when it has to wait.
-func (q *queue) push(ctx context.Context, d *delivery, blocked func(items, bytes int)) error {
+// push appends an item to its lane. How many there may be is its keeper's
+// business.
+func (q *queue) push(d *delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.full() {
-		if blocked != nil {
-			blocked(q.items, q.bytes)
-		}
-		stop := context.AfterFunc(ctx, func() {
-			q.mu.Lock()
-			defer q.mu.Unlock()
-			q.room.Broadcast()
-		})
-		defer stop()
-	}
-	for q.full() && ctx.Err() == nil {
-		q.room.Wait()
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	q.items++
-	q.bytes += d.size
 	name := d.item.Lane()
 	l := q.lanes[name]
 	if l == nil {
@@ -69,13 +46,7 @@ func (q *queue) push(ctx context.Context, d *delivery, blocked func(items, bytes
 		q.wake(l)
 	}
 	l.items = append(l.items, d)
-	return nil
 }
-
-// full does not ask for the size of what comes next: the last item may pass
-// maxBytes, so that a large one is neither overtaken for ever by small ones nor
-// stuck behind one that is tried again and again.
-func (q *queue) full() bool { return q.items >= q.maxItems || q.bytes >= q.maxBytes }
 
 // next takes the lane that has been ready longest, waiting for one, and its
 // first item; nil when the queue has finished. push goes on appending to a
@@ -100,7 +71,6 @@ func (q *queue) done(l *lane) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.items--
-	q.bytes -= l.items[0].size
 	l.items[0] = nil
 	l.items = l.items[1:]
 	if len(l.items) > 0 {
@@ -108,7 +78,6 @@ func (q *queue) done(l *lane) {
 	} else {
 		delete(q.lanes, l.name)
 	}
-	q.room.Broadcast()
 	if q.closed && q.items == 0 {
 		q.finish()
 	}
@@ -119,13 +88,13 @@ func (q *queue) done(l *lane) {
 const stopWait = time.Second
 
 // sleep puts a taken lane aside for d; meanwhile it holds no worker, and from
-// here on it belongs to the queue. A queue that has finished does not let it
-// sleep and says so.
-func (q *queue) sleep(l *lane, d time.Duration) bool {
+// here on it belongs to the queue. In a queue that has finished it sleeps for
+// good.
+func (q *queue) sleep(l *lane, d time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.finished {
-		return false
+		return
 	}
 	if q.closed {
 		d = min(d, stopWait)
@@ -137,31 +106,23 @@ func (q *queue) sleep(l *lane, d time.Duration) bool {
 			q.wake(l)
 		}
 	})
-	return true
 }
 
-// resize accounts for an item that grew or shrank while it is in the queue.
-func (q *queue) resize(d *delivery, size int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.bytes += size - d.size
-	d.size = size
-	q.room.Broadcast()
-}
-
-// close wakes all that sleeps, shortens what sleeps from now on, and lets next
-// return nil once the queue is empty.
+// close begins the stop. Items that outlive the process are left where they
+// are, but for those in flight; else all that sleeps is woken, what sleeps from
+// now on does so shortly, and next returns nil once the queue is empty.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	if q.durable || q.items == 0 {
+		q.finish()
+		return
+	}
 	for _, l := range q.lanes {
 		if l.timer != nil {
 			q.wake(l)
 		}
-	}
-	if q.items == 0 {
-		q.finish()
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/seldom"
 )
 
 // Bounds of what an endpoint may ask for or send.
@@ -32,6 +33,7 @@ const (
 // step is one endpoint of the chain.
 type step struct {
 	name   string // for logs: position, scheme and host, never the whole URL, which may be a secret
+	dest   string // scheme and host, or the function's name
 	url    string
 	sink   bool
 	client *retryablehttp.Client
@@ -42,9 +44,9 @@ type step struct {
 	hide   *strings.Replacer
 
 	mu      sync.Mutex
-	until   time.Time // paused for everyone until then
-	failing bool      // it has been said, and nothing succeeded since
-	said    seldom    // that the step fails
+	until   time.Time   // paused for everyone until then
+	failing bool        // it has been said, and nothing succeeded since
+	said    seldom.Line // that the step fails
 }
 
 // failure is why an attempt did not succeed.
@@ -78,6 +80,7 @@ func newStep(position int, target Target, cfg Config) (*step, error) {
 	s := &step{sink: cfg.Sink, cfg: cfg, log: cfg.Logger}
 	if target.Handler != nil {
 		s.name, s.url, s.hide = fmt.Sprintf("%d %s", position, target.Name), "http://built-in/", strings.NewReplacer()
+		s.dest = target.Name
 		s.local = newLocal(s.name, target.Handler, cfg)
 		s.client = newHTTPClient(s.local)
 		return s, nil
@@ -91,6 +94,7 @@ func newStep(position int, target Target, cfg Config) (*step, error) {
 		return nil, err
 	}
 	s.name, s.url, s.hide = stepName(position, target.Name, u), target.URL, hide(u)
+	s.dest = u.Scheme + "://" + u.Host
 	s.client, s.tls = newHTTPClient(noRedirects{transport}), transport.TLSClientConfig
 	return s, nil
 }
@@ -202,7 +206,7 @@ func (s *step) report(ctx context.Context, e *event.Event, err error) {
 	if failed && (f.permanent || ctx.Err() != nil) {
 		return // says nothing about the step; the queue logs the change
 	}
-	due := failed && s.said.due(time.Now())
+	due := failed && s.said.Due()
 	s.mu.Lock()
 	was := s.failing
 	s.failing = due || failed && was

@@ -105,14 +105,21 @@ func newClient(cfg *rest.Config, userAgent string) (*Client, error) {
 // ClusterName is the UID of namespace kube-system, if it may be read, else the
 // API server's host with a warning.
 func (c *Client) ClusterName(ctx context.Context, log *slog.Logger) string {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	var ns metav1.PartialObjectMetadata
-	err := c.get(ctx, "/api/v1/namespaces/kube-system", "application/json", &ns)
-	if err == nil && ns.UID != "" {
-		return string(ns.UID)
+	if uid := c.ClusterUID(ctx); uid != "" {
+		return uid
 	}
 	log.Warn("namespace kube-system cannot be read, so the API server's host names the cluster: set KW_CLUSTER_NAME",
 		"cluster", c.Host())
 	return c.Host()
+}
+
+// ClusterUID is the UID of namespace kube-system, empty if it may not be read.
+func (c *Client) ClusterUID(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var ns metav1.PartialObjectMetadata
+	if err := c.get(ctx, "/api/v1/namespaces/kube-system", "application/json", &ns); err != nil {
+		return ""
+	}
+	return string(ns.UID)
 }

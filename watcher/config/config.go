@@ -6,6 +6,7 @@ package config
 
 import (
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/kwatchman/kwatchman/internal/settings"
+	"github.com/kwatchman/kwatchman/watcher/deadletter"
 )
 
 // Prefix starts the name of every setting of the watcher.
@@ -37,16 +39,22 @@ type Config struct {
 	Kubeconfig  string   `split_words:"true" desc:"path of a kubeconfig (KUBECONFIG, ~/.kube/config, or the Pod's account)" flag:"kubeconfig" short:"k"`
 	LogLevel    LogLevel `split_words:"true" desc:"debug, info, warn or error (info)" flag:"log-level" short:"z"`
 	ClusterName string   `split_words:"true" desc:"name of the cluster in events (the UID of namespace kube-system)"`
-	Initial     Initial  `split_words:"true" desc:"baseline: objects of the start are no changes; emit: each is an Add"`
-	Concurrency int      `split_words:"true" desc:"objects whose changes are delivered at once"`
-	QueueEvents int      `split_words:"true" desc:"changes that may wait; when the queue is full the watch waits"`
-	QueueBytes  Bytes    `split_words:"true" desc:"memory of the changes that may wait"`
+	// StateDir is where what must not be forgotten is kept; empty: in memory.
+	StateDir    string  `split_words:"true" desc:"folder that keeps objects, queue and position over a restart"`
+	Initial     Initial `split_words:"true" desc:"baseline: objects of the start are no changes; emit: each is an Add"`
+	Concurrency int     `split_words:"true" desc:"objects whose changes are delivered at once"`
+	QueueEvents int     `split_words:"true" desc:"changes that may wait; when the queue is full the watch waits"`
+	// QueueBytes bounds what waits; 0 stands for 64 MiB, or 1 GiB on disk.
+	QueueBytes Bytes `split_words:"true" desc:"bytes of the changes that may wait (64Mi; 1Gi with KW_STATE_DIR)"`
 	// Timeout bounds one attempt; 0 stands for 15 s, with K_SINK for 10 min.
 	Timeout      time.Duration `split_words:"true" desc:"time for one attempt at one step (15s; 10m with K_SINK)"`
 	RetryMax     int           `split_words:"true" desc:"attempts after the first before a change is given up; 0: no limit"`
 	RetryWaitMin time.Duration `split_words:"true" desc:"wait before the first retry; it doubles from there"`
 	RetryWaitMax time.Duration `split_words:"true" desc:"longest wait between two attempts"`
-	MetricsAddr  string        `split_words:"true" desc:"where /healthz and /readyz are served; empty: nowhere"`
+	// DeadLetter is the URL or file of what is given up; empty: a file in
+	// StateDir, if there is one.
+	DeadLetter  string `split_words:"true" desc:"URL or file for what is given up (a file in KW_STATE_DIR)"`
+	MetricsAddr string `split_words:"true" desc:"where /healthz and /readyz are served; empty: nowhere"`
 
 	// Watched is what Resources and the file's resources come to.
 	Watched []Resource `ignored:"true"`
@@ -102,7 +110,6 @@ func Default(builtIn bool) Config {
 		Initial:      "baseline",
 		Concurrency:  16,
 		QueueEvents:  10000,
-		QueueBytes:   64 << 20,
 		RetryWaitMin: 500 * time.Millisecond,
 		RetryWaitMax: time.Minute,
 		MetricsAddr:  DefaultMetricsAddr,
@@ -127,6 +134,38 @@ func (c *Config) AttemptTimeout() time.Duration {
 	}
 	return 15 * time.Second
 }
+
+// MaxQueueBytes bounds what waits.
+func (c *Config) MaxQueueBytes() int {
+	switch {
+	case c.QueueBytes > 0:
+		return int(c.QueueBytes)
+	case c.StateDir != "":
+		return 1 << 30
+	}
+	return 64 << 20
+}
+
+// DeadLetterURL is the endpoint of the dead letter, if it is one.
+func (c *Config) DeadLetterURL() string {
+	if isURL(c.DeadLetter) {
+		return c.DeadLetter
+	}
+	return ""
+}
+
+// DeadLetterFile is the file of the dead letter, if it is one.
+func (c *Config) DeadLetterFile() string {
+	switch {
+	case isURL(c.DeadLetter):
+		return ""
+	case c.DeadLetter == "" && c.StateDir != "":
+		return filepath.Join(c.StateDir, deadletter.FileName)
+	}
+	return c.DeadLetter
+}
+
+func isURL(target string) bool { return strings.Contains(target, "://") }
 
 // IsSet tells whether a variable or a flag gives a setting: KW_NAMESPACE.
 func (c *Config) IsSet(name string) bool { return c.given[name] != "" }

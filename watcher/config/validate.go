@@ -59,6 +59,11 @@ func validAddress(addr string) bool {
 
 // validateTargets shows no value: it may be a webhook, which is a secret.
 func (c *Config) validateTargets() error {
+	if u := c.DeadLetterURL(); u != "" {
+		if _, err := chain.ParseTarget(u); err != nil {
+			return errors.New("KW_DEAD_LETTER: is no URL: want http://host:port/path, https://host/path or the path of a file")
+		}
+	}
 	if c.Knative.Sink != "" {
 		if _, err := chain.ParseTarget(c.Knative.Sink); err != nil {
 			return errors.New("K_SINK: bad value: want a URL")

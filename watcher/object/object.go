@@ -166,7 +166,12 @@ func (p *Packer) complete(top map[string]json.RawMessage) {
 
 // Unpack gives the manifest as JSON, and the managers of that version.
 func (p *Packer) Unpack(o *Object) (manifest []byte, managers []event.Manager, err error) {
-	b, err := p.zip.Decompress(o.packed)
+	return o.Unpack(p.zip)
+}
+
+// Unpack gives the manifest as JSON, and the managers of that version.
+func (o *Object) Unpack(zip *Compressor) (manifest []byte, managers []event.Manager, err error) {
+	b, err := zip.Decompress(o.packed)
 	if err != nil {
 		return nil, nil, fmt.Errorf("unpack %s: %w", o.Key(), err)
 	}

@@ -18,6 +18,7 @@ type Entry struct {
 	Resource      client.Resource // in the version to use
 	LabelSelector string
 	FieldSelector string
+	Name          string // as configured
 	Where         string // the setting that names it, for errors
 }
 
@@ -112,7 +113,7 @@ func (p *Plan) add(cfg *config.Config, r config.Resource, chosen client.Resource
 	if chosen.Namespaced {
 		namespaces = cfg.NamespacesOf(r)
 	}
-	entry := Entry{Resource: chosen, LabelSelector: r.LabelSelector, FieldSelector: r.FieldSelector, Where: r.Where}
+	entry := Entry{Resource: chosen, LabelSelector: r.LabelSelector, FieldSelector: r.FieldSelector, Name: r.Name, Where: r.Where}
 	for _, ns := range namespaces {
 		place := client.Place{GroupResource: chosen.GroupResource(), Namespace: ns}
 		if before, ok := p.Places[place]; ok {

@@ -52,7 +52,6 @@ type listWatch struct {
 	resumed  bool   // the last List answered from the resume point
 	watched  bool   // a watch has been opened before
 	opened   bool   // and since takeWatched
-	synced   bool   // objects that appear are changes, no baseline
 	reported bool   // the first list has been reported
 	closed   bool
 	streams  sync.WaitGroup
@@ -210,12 +209,6 @@ func (lw *listWatch) takeWatched() bool {
 	return o
 }
 
-func (lw *listWatch) wasSynced() bool {
-	lw.mu.Lock()
-	defer lw.mu.Unlock()
-	return lw.synced
-}
-
 func (lw *listWatch) wasReported() bool {
 	lw.mu.Lock()
 	defer lw.mu.Unlock()
@@ -227,7 +220,7 @@ func (lw *listWatch) markSynced() bool {
 	lw.mu.Lock()
 	defer lw.mu.Unlock()
 	first := !lw.reported
-	lw.synced, lw.reported = true, true
+	lw.reported = true
 	return first
 }
 

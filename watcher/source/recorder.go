@@ -31,8 +31,22 @@ func (r *recorder) Update(obj any) error { return r.put(obj) }
 // Delete is called for DELETED; that object carries a version of its own, so
 // the one seen last is the old object.
 func (r *recorder) Delete(obj any) error {
-	changes, err := r.source.seen.Remove(obj.(*object.Object).Key(), event.ViaWatch)
-	r.emit(changes, err)
+	o := obj.(*object.Object)
+	var t state.Tx
+	if r.ok(r.source.seen.Remove(&t, o.Key(), event.ViaWatch)) {
+		r.source.seen.At(&t, o.ResourceVersion)
+		r.apply(&t)
+	}
+	return nil
+}
+
+func (r *recorder) put(obj any) error {
+	o := obj.(*object.Object)
+	var t state.Tx
+	if r.ok(r.source.seen.Put(&t, o, event.ViaWatch)) {
+		r.source.seen.At(&t, o.ResourceVersion)
+		r.apply(&t)
+	}
 	return nil
 }
 
@@ -41,6 +55,7 @@ func (r *recorder) Delete(obj any) error {
 func (r *recorder) Replace(items []any, version string) error {
 	s := r.source
 	if s.lw.takeResumed() {
+		r.synced()
 		return nil
 	}
 	objects := make([]*object.Object, len(items))
@@ -50,44 +65,80 @@ func (r *recorder) Replace(items []any, version string) error {
 	if s.lw.wasReported() {
 		s.log.Warn("the API server's history is gone, so the objects are listed: changes in between are merged")
 	}
-	old := s.baseline(objects)
-	s.seen.Baseline(old)
-	if len(old) < len(objects) || s.lw.wasSynced() {
-		r.compare(objects)
-	}
-	if r.watch.Err() == nil {
+	r.compare(objects)
+	if r.ctx.Err() == nil && r.watch.Err() == nil {
+		var t state.Tx
+		s.seen.Listed(&t, version)
+		r.apply(&t)
 		s.lw.progress(version)
 		r.synced()
 	}
 	return nil
 }
 
-// baseline gives those of the objects of a list that are no changes.
-func (s *Source) baseline(objects []*object.Object) []*object.Object {
-	var old []*object.Object
-	for _, o := range objects {
-		if s.isBaseline(o) {
-			old = append(old, o)
+// together is how many objects of a list without news are recorded at once.
+const together = 200
+
+// compare records the net differences between a list and what was seen last.
+// Until all of them are recorded there is no version to resume at: what comes
+// after it is mixed with what a list has brought.
+func (r *recorder) compare(objects []*object.Object) {
+	seen := r.source.seen
+	var t state.Tx
+	if seen.Watch().Version != "" {
+		seen.At(&t, "")
+		r.apply(&t)
+	}
+	absent, err := seen.Absent(r.ctx, objects)
+	if !r.ok(err) {
+		return
+	}
+	for _, key := range absent {
+		t = state.Tx{}
+		if seen.Watch().Forget {
+			seen.Forget(&t, key)
+		} else if !r.ok(seen.Remove(&t, key, event.ViaRelist)) {
+			return
+		}
+		r.apply(&t)
+	}
+	t = state.Tx{}
+	for i, o := range objects {
+		if !r.ok(r.see(&t, o)) {
+			return
+		}
+		if len(t.Changes()) > 0 || i%together == 0 {
+			r.apply(&t)
+			t = state.Tx{}
 		}
 	}
-	return old
+	r.apply(&t)
 }
 
-// compare emits the net differences between a list and what was seen last.
-func (r *recorder) compare(objects []*object.Object) {
-	via := event.ViaRelist
-	for _, key := range r.source.seen.Absent(objects) {
-		r.emit(r.source.seen.Remove(key, via))
+// see takes an object of a list: as the baseline if nobody knew it and it is no
+// news, else as seen.
+func (r *recorder) see(t *state.Tx, o *object.Object) error {
+	seen := r.source.seen
+	if r.source.isBaseline(o) {
+		known, err := seen.Get(o.Key(), false)
+		if err != nil {
+			return err
+		}
+		if known == nil {
+			seen.Baseline(t, o)
+			return nil
+		}
 	}
-	for _, o := range objects {
-		r.emit(r.source.seen.Put(o, via))
-	}
+	return seen.Put(t, o, event.ViaRelist)
 }
 
 // synced reports the first list, once.
 func (r *recorder) synced() {
-	if r.source.lw.markSynced() {
-		r.source.log.Info("watching", "objects", r.source.seen.Len())
+	if !r.source.lw.markSynced() {
+		return
+	}
+	if n, err := r.source.seen.Len(r.ctx); r.ok(err) {
+		r.source.log.Info("watching", "objects", n)
 		r.source.cfg.Synced()
 	}
 }
@@ -98,29 +149,33 @@ func (r *recorder) Resync() error { return nil }
 // UpdateResourceVersion is called when everything up to version has been
 // handed to the recorder.
 func (r *recorder) UpdateResourceVersion(version string) {
-	if r.watch.Err() == nil {
-		r.source.lw.progress(version)
+	if r.ctx.Err() != nil || r.watch.Err() != nil {
+		return
+	}
+	r.source.lw.progress(version)
+	if r.source.seen.Watch().Version != version { // a bookmark
+		var t state.Tx
+		r.source.seen.At(&t, version)
+		r.apply(&t)
 	}
 }
 
-func (r *recorder) put(obj any) error {
-	r.emit(r.source.seen.Put(obj.(*object.Object), event.ViaWatch))
-	return nil
+// apply records what was seen, or ends the source: a change that cannot be
+// recorded must not be passed over. It goes on where only the watch was
+// stopped: what was seen is seen.
+func (r *recorder) apply(t *state.Tx) {
+	if r.ctx.Err() == nil {
+		r.ok(r.source.cfg.Apply(r.ctx, t))
+	}
 }
 
-// emit hands changes on, or ends the source: a change that cannot be handed on
-// must not be passed over. It goes on where only the watch was stopped: what
-// was seen is seen.
-func (r *recorder) emit(changes []*state.Change, err error) {
-	for _, c := range changes {
-		if err == nil && r.ctx.Err() == nil {
-			err = r.source.cfg.Emit(r.ctx, c)
-		}
-	}
+// ok tells whether to go on; an error ends the source.
+func (r *recorder) ok(err error) bool {
 	if err != nil && r.ctx.Err() == nil {
 		r.err = err
 		r.cancel()
 	}
+	return err == nil && r.ctx.Err() == nil
 }
 
 var _ metav1.ObjectMetaAccessor = (*object.Object)(nil)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/url"
 	"time"
 
@@ -26,22 +25,20 @@ import (
 
 // Config says what to watch and where changes go.
 type Config struct {
-	Client        rest.Interface
-	Scope         state.Scope
-	Namespace     string // empty: all namespaces, or a cluster-scoped resource
-	LabelSelector string
+	Client rest.Interface
+	Scope  state.Scope
+	// Watch is what to follow, and how far that has been done.
+	Watch state.Watch
+	// FieldSelector is Watch's, with the namespaces to leave out.
 	FieldSelector string
-	// OldBefore, in Unix seconds, tells what of the first list is news: an object
-	// created at that second or later is reported as an Add, an older one is the
-	// baseline. Never and Always are the two ends.
-	OldBefore  int64
+	State         *state.State
+	// Apply records what was seen, as state.State.Apply does: it blocks while the
+	// queue is full, which holds the watch back.
+	Apply      func(context.Context, *state.Tx) error
 	Redactor   *object.Redactor
 	Compressor *object.Compressor
 	// Patient tries again whatever the API server answers, also at the start.
 	Patient bool
-	// Emit takes a change; it blocks while the queue is full, which holds the
-	// watch back, and fails only when ctx ends.
-	Emit func(context.Context, *state.Change) error
 	// Synced is called once, when the objects that exist at the start are known.
 	Synced func()
 	// NotServed is called when the API server does not know the path: the
@@ -60,70 +57,71 @@ type Source struct {
 	until context.Context
 }
 
-// What OldBefore may be besides a time.
-const (
-	Always int64 = math.MaxInt64 // all objects are the baseline
-	Never  int64 = math.MinInt64 // all objects are Adds
-)
-
-// New prepares a source; Run starts it. before, if not nil, is the source that
-// followed the resource in another version and has ended: what it saw is known
-// already.
-func New(cfg Config, before *Source) *Source {
+// New prepares a source; Run starts it.
+func New(cfg Config) *Source {
 	packer := object.NewPacker(cfg.Scope.Kind, cfg.Redactor, cfg.Compressor)
-	seen := state.NewSeen(cfg.Scope, packer)
-	if before != nil {
-		seen = before.seen
-		seen.Rescope(cfg.Scope, packer)
-	}
 	s := &Source{
-		cfg: cfg, seen: seen,
-		log: cfg.Logger.With("resource", cfg.Scope.Resource.GroupResource().String(), "namespace", cfg.Namespace),
+		cfg: cfg, seen: cfg.State.Seen(cfg.Watch, cfg.Scope),
+		log: cfg.Logger.With("resource", cfg.Scope.Resource.GroupResource().String(), "namespace", cfg.Watch.Namespace),
 	}
 	s.lw = &listWatch{
-		client: cfg.Client, path: client.Path(cfg.Scope.Resource, cfg.Namespace),
-		labelSelector: cfg.LabelSelector, fieldSelector: cfg.FieldSelector,
+		client: cfg.Client, path: client.Path(cfg.Scope.Resource, cfg.Watch.Namespace),
+		labelSelector: cfg.Watch.Labels, fieldSelector: cfg.FieldSelector,
+		version: cfg.Watch.Version,
 	}
 	s.lw.log, s.lw.explain, s.lw.notServed = s.log, s.explain, cfg.NotServed
 	s.lw.decoder = decoder{packer: packer, known: s.known, baseline: s.isBaseline}
-	s.lw.synced = before != nil && before.lw.wasReported()
 	s.until, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
-// known is the object seen last. Until the first list is through, it may be in
-// the form of another version and is read anew.
+// Watch is how far the source is.
+func (s *Source) Watch() state.Watch { return s.seen.Watch() }
+
+// known is the object seen last, as far as it is needed to tell its version.
+// Until the first list is through, it may be in the form of another version and
+// is read anew; so it is when the state cannot be read, which the recorder
+// will say.
 func (s *Source) known(key string) *object.Object {
 	if !s.lw.wasReported() {
 		return nil
 	}
-	return s.seen.Get(key)
+	o, err := s.seen.Get(key, false)
+	if err != nil {
+		return nil
+	}
+	return o
 }
 
-// isBaseline tells whether an object of the first list is no change.
+// isBaseline tells whether an object that was not seen before is no change.
 func (s *Source) isBaseline(o *object.Object) bool {
-	return !s.lw.wasSynced() && o.Created < s.cfg.OldBefore
+	w := s.seen.Watch()
+	return !w.Knows(o.Namespace) && o.Created < w.Old
 }
 
 // Stop ends the list and watch, and so Run, once what was seen is handed on.
 // The end of Run's context ends it at once.
 func (s *Source) Stop() { s.stop() }
 
-// Gone hands on a Delete for every object that was seen: the resource does not
+// Gone records a Delete for every object that was seen: the resource does not
 // exist any more. Run has to have ended.
 func (s *Source) Gone(ctx context.Context) error {
-	for _, key := range s.seen.Absent(nil) {
-		changes, err := s.seen.Remove(key, event.ViaRelist)
-		if err != nil {
+	gone, err := s.seen.Absent(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, key := range gone {
+		var t state.Tx
+		if err := s.seen.Remove(&t, key, event.ViaRelist); err != nil {
 			return err
 		}
-		for _, c := range changes {
-			if err := s.cfg.Emit(ctx, c); err != nil {
-				return err
-			}
+		if err := s.cfg.Apply(ctx, &t); err != nil {
+			return err
 		}
 	}
-	return nil
+	var t state.Tx
+	s.seen.Drop(&t)
+	return s.cfg.Apply(ctx, &t)
 }
 
 // Run follows the resource until ctx ends. Before the first objects are known,
@@ -205,8 +203,8 @@ func (s *Source) explain(err error) error {
 	message := status.Status().Message
 	if apierrors.IsForbidden(err) {
 		role := "its ClusterRole"
-		if s.cfg.Namespace != "" {
-			role = "its Role in namespace " + s.cfg.Namespace
+		if s.cfg.Watch.Namespace != "" {
+			role = "its Role in namespace " + s.cfg.Watch.Namespace
 		}
 		return fmt.Errorf("watch %s: %s; add to %s the rule %s (kwatchman rbac prints all of them)",
 			r.GroupResource(), message, role, client.Rule(r.GroupResource(), client.Verbs...))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -149,6 +150,7 @@ func (s *server) requests(parts ...string) int {
 type following struct {
 	t      *testing.T
 	source *Source
+	state  *state.State
 	logs   *syncBuffer
 	cancel context.CancelFunc
 	ended  chan error
@@ -177,40 +179,53 @@ func (b *syncBuffer) String() string {
 // if not nil, is called before a change is taken.
 func (s *server) follow(before func(ctx context.Context), change func(*Config)) *following {
 	s.t.Helper()
+	return s.followIn("", before, change)
+}
+
+// followIn is follow with the state in a folder.
+func (s *server) followIn(dir string, before func(ctx context.Context), change func(*Config)) *following {
+	s.t.Helper()
 	zip, err := object.NewCompressor(2)
 	require.NoError(s.t, err)
 	f := &following{t: s.t, logs: &syncBuffer{}, ended: make(chan error, 1)}
 	synced := make(chan struct{})
+	log := slog.New(slog.NewJSONHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	f.state, err = state.Open(state.Config{Dir: dir, Events: 1 << 20, Bytes: 1 << 30, Compressor: zip, Logger: log})
+	require.NoError(s.t, err)
+	scope := state.Scope{
+		Cluster: "test", Resource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"},
+		Kind: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"},
+	}
+	kept, _ := f.state.Kept()
+	watch := state.Watch{
+		Name: "cm", Resource: scope.Resource, Kind: scope.Kind, Namespaced: true, Namespace: s.namespace, Old: state.Always,
+	}.Adopt(kept)
+	require.NoError(s.t, f.state.Start([]state.Watch{watch}, nil))
 	cfg := Config{
-		Client: s.client, Namespace: s.namespace, Compressor: zip, Redactor: object.NewRedactor(object.RandomKey()),
-		Scope: state.Scope{
-			Cluster: "test", Resource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"},
-			Kind: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"},
-		},
-		OldBefore: Always, NotServed: func() {},
+		Client: s.client, Watch: watch, State: f.state, Compressor: zip, Redactor: object.NewRedactor(f.state.Key()),
+		Scope: scope, NotServed: func() {},
 		Synced: func() { close(synced) },
-		Logger: slog.New(slog.NewJSONHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Emit: func(ctx context.Context, c *state.Change) error {
-			if before != nil {
+		Logger: log,
+		Apply: func(ctx context.Context, tx *state.Tx) error {
+			if before != nil && len(tx.Changes()) > 0 {
 				before(ctx)
 			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			e, err := c.Event()
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.events = append(f.events, e)
-			return err
+			return f.state.Apply(ctx, tx)
 		},
 	}
 	if change != nil {
 		change(&cfg)
 	}
-	f.source = New(cfg, nil)
+	f.source = New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
-	go func() { f.ended <- f.source.Run(ctx) }()
+	written := make(chan error, 1)
+	go func() { written <- f.state.Run(f.take) }()
+	go func() {
+		err := f.source.Run(ctx)
+		f.state.Close()
+		f.ended <- errors.Join(err, <-written, f.state.Release())
+	}()
 	s.t.Cleanup(func() { _ = f.stop() })
 	select {
 	case <-synced:
@@ -223,11 +238,29 @@ func (s *server) follow(before func(ctx context.Context), change func(*Config)) 
 	return f
 }
 
+func (f *following) take(q *state.Queued) {
+	e, err := q.Event()
+	if err != nil {
+		f.t.Error(err)
+	}
+	q.Done()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = append(f.events, e)
+}
+
 func (f *following) stop() error {
 	f.cancel()
 	err := <-f.ended
 	f.ended <- err
 	return err
+}
+
+// objects counts what is seen.
+func (f *following) objects() int {
+	n, err := f.source.seen.Len(context.Background())
+	require.NoError(f.t, err)
+	return n
 }
 
 func (f *following) all() []*event.Event {
@@ -284,7 +317,7 @@ func TestAStreamingListIsUsedWhereItIsServedAndAListElsewhere(t *testing.T) {
 	paged := s.follow(nil, nil)
 	require.Equal(t, 3, s.requests("limit=500"))
 	for _, f := range []*following{streaming, paged} {
-		require.GreaterOrEqual(t, f.source.seen.Len(), 1200, "and kube-root-ca.crt, if a controller made it")
+		require.GreaterOrEqual(t, f.objects(), 1200, "and kube-root-ca.crt, if a controller made it")
 	}
 	s.edit("c777", "1")
 	streaming.await("c777", "0→1")

@@ -1,270 +1,186 @@
-// Package state holds the objects that the watcher saw last and turns each new
-// observation into the changes that it means.
+// Package state keeps what the watcher must not forget: the objects that it saw
+// last, the changes that are not acknowledged yet, how far each watch is, and
+// the key of the hash for Secrets. It turns each new observation into the
+// changes that it means. With a file all of it outlives the process: an object,
+// its change and the version to resume at are written in one transaction, so
+// that a crash at any instant neither loses nor invents a change.
 package state
 
 import (
-	"fmt"
-	"io"
-	"reflect"
-	"slices"
-	"strings"
+	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/seldom"
 	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
-// Scope is what the objects of one source have in common.
-type Scope struct {
-	Cluster  string
-	Resource schema.GroupVersionResource
-	Kind     schema.GroupVersionKind
-	// SkipNoise drops an update that the noise list empties.
-	SkipNoise bool
+// Config says how a State works.
+type Config struct {
+	// Dir is where the state is kept; empty: in memory.
+	Dir    string
+	Events int // changes that may wait
+	Bytes  int // of the changes that may wait
+	// Compressor unpacks what was kept.
+	Compressor *object.Compressor
+	Logger     *slog.Logger
 }
 
-// Seen holds what one source (a resource, perhaps in one namespace) saw last.
-// Its methods may be called by several goroutines.
-type Seen struct {
-	mu      sync.RWMutex
-	scope   *Scope // never changed, only replaced
-	packer  *object.Packer
-	objects map[string]*object.Object
+// Cluster is whose state it is.
+type Cluster struct {
+	Name string
+	UID  string // of namespace kube-system; empty if it may not be read
 }
 
-// NewSeen starts with nothing seen.
-func NewSeen(scope Scope, packer *object.Packer) *Seen {
-	return &Seen{scope: &scope, packer: packer, objects: map[string]*object.Object{}}
+// State keeps what the watcher must not forget. Its methods may be called by
+// several goroutines; Run does the writing.
+type State struct {
+	limits struct{ Events, Bytes int }
+	zip    *object.Compressor
+	log    *slog.Logger
+	store  store
+	kept   *kept
+	path   string // of the file, for errors
+
+	mu      sync.Mutex
+	moved   sync.Cond // room, something to write, written, or failed
+	next    *batch    // what is recorded and not yet written
+	flying  *batch    // what is being written; nil: nothing
+	written uint64    // the last batch that is
+	seq     uint64    // of the last change
+	events  int
+	bytes   int
+	timer   *time.Timer // set while something is not urgent
+	closed  bool
+	err     error
+	said    seldom.Line
 }
 
-// Rescope goes on with the objects of the same resource in another version.
-// They are kept as they are until a list brings them in the new form. Changes
-// that wait keep theirs.
-func (s *Seen) Rescope(scope Scope, packer *object.Packer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.scope, s.packer = &scope, packer
+// Open opens the state of cfg.Dir, which it makes if there is none, or one in
+// memory. The error is one line that says what to do; a file is never replaced.
+func Open(cfg Config) (*State, error) {
+	s := &State{zip: cfg.Compressor, log: cfg.Logger, next: newBatch(1)}
+	s.limits.Events, s.limits.Bytes = cfg.Events, cfg.Bytes
+	s.moved.L = &s.mu
+	if cfg.Dir == "" {
+		s.store, s.kept = newMemory(), &kept{key: object.RandomKey()}
+		return s, nil
+	}
+	f, k, err := openFile(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s.store, s.kept, s.path = f, k, f.path
+	s.seq, s.events = k.seq, len(k.queue)
+	for _, q := range k.queue {
+		q.state = s
+		s.bytes += q.size
+	}
+	return s, nil
 }
 
-// Get gives the object seen last under a key, or nil.
-func (s *Seen) Get(key string) *object.Object {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.objects[key]
+// Key is the key of the hash for Secrets.
+func (s *State) Key() []byte { return s.kept.key }
+
+// Durable tells whether the state outlives the process.
+func (s *State) Durable() bool { return s.path != "" }
+
+// Queue hands over the changes that an earlier run left, oldest first.
+func (s *State) Queue() []*Queued {
+	queue := s.kept.queue
+	s.kept.queue = nil
+	return queue
 }
 
-// Len is the number of objects.
-func (s *Seen) Len() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return len(s.objects)
+// lazy is how long an acknowledgement may wait to be written together with
+// others: each transaction waits for the disk.
+const lazy = 100 * time.Millisecond
+
+// hurry sees to it that the next batch is written, at once if it is urgent;
+// the caller holds mu.
+func (s *State) hurry(urgent bool) {
+	if urgent {
+		s.next.urgent = true
+		s.moved.Broadcast()
+		return
+	}
+	if s.timer == nil && !s.next.urgent {
+		s.timer = time.AfterFunc(lazy, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.hurry(true)
+		})
+	}
 }
 
-// Put records an object and returns what changed: nothing if the version is
-// known, an Add, an Update, or for a name that was created anew a Delete and
-// an Add.
-func (s *Seen) Put(o *object.Object, via string) ([]*Change, error) {
-	old := s.Get(o.Key())
-	var changes []*Change
-	action := event.Update
-	switch {
-	case old == nil:
-		action = event.Add
-	case old.UID != o.UID:
-		gone, err := s.change(event.Delete, old, nil, via)
+// Run writes what is recorded and hands each change that is written to
+// deliver, until Close. An error means that the state cannot be written, and
+// is what everybody else gets from then on.
+func (s *State) Run(deliver func(*Queued)) error {
+	for {
+		b := s.take()
+		if b == nil {
+			return nil
+		}
+		err := s.store.commit(b)
+		s.mu.Lock()
 		if err != nil {
-			return nil, err
+			s.err = err
+		} else {
+			s.flying, s.written = nil, b.id
 		}
-		changes, action, old = append(changes, gone), event.Add, nil
-	case old.ResourceVersion == o.ResourceVersion:
-		if old != o {
-			s.set(o) // the same object, perhaps in another version of its resource
+		s.moved.Broadcast()
+		s.mu.Unlock()
+		if err != nil {
+			return err
 		}
-		return nil, nil
+		for _, q := range b.changes {
+			q.change = nil
+			deliver(q)
+		}
 	}
-	c, err := s.change(action, old, o, via)
-	if err != nil {
-		return nil, err
-	}
-	if c != nil {
-		changes = append(changes, c)
-	}
-	s.set(o)
-	return changes, nil
 }
 
-// Remove forgets the object under a key and returns its Delete, or nothing if
-// it was not known.
-func (s *Seen) Remove(key, via string) ([]*Change, error) {
-	old := s.Get(key)
-	if old == nil {
-		return nil, nil
-	}
-	c, err := s.change(event.Delete, old, nil, via)
-	if err != nil {
-		return nil, err
-	}
+// take waits for a batch to write; nil when the state is closed and everything
+// is written.
+func (s *State) take() *batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.objects, key)
-	return []*Change{c}, nil
+	for !s.closed && (!s.next.urgent || s.next.empty()) {
+		s.next.urgent = s.next.urgent && !s.next.empty()
+		s.moved.Wait()
+	}
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	if s.next.empty() {
+		return nil
+	}
+	s.flying = s.next
+	s.next = newBatch(s.flying.id + 1)
+	s.moved.Broadcast() // there is room in the next
+	return s.flying
 }
 
-// Absent lists the keys that are seen but not in present, sorted: after a
-// list, these objects are gone.
-func (s *Seen) Absent(present []*object.Object) []string {
-	there := make(map[string]bool, len(present))
-	for _, o := range present {
-		there[o.Key()] = true
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var gone []string
-	for key := range s.objects {
-		if !there[key] {
-			gone = append(gone, key)
-		}
-	}
-	slices.Sort(gone)
-	return gone
-}
-
-// Baseline takes objects as seen without any change.
-func (s *Seen) Baseline(objects []*object.Object) {
-	for _, o := range objects {
-		s.set(o)
-	}
-}
-
-func (s *Seen) set(o *object.Object) {
-	o.Settle() // nobody else knows it yet
+// Close lets Run end once everything is written.
+func (s *State) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.objects[o.Key()] = o
+	s.closed = true
+	s.moved.Broadcast()
 }
 
-// change describes a change while the fields of the new version are still
-// there; nil if it is nothing but noise and noise is skipped.
-func (s *Seen) change(action event.Action, old, now *object.Object, via string) (*Change, error) {
-	s.mu.RLock()
-	scope, packer := s.scope, s.packer
-	s.mu.RUnlock()
-	c := &Change{scope: scope, packer: packer, action: action, old: old, now: now, via: via, time: time.Now().UTC()}
-	if now == nil {
-		return c, nil
-	}
-	manifest, _, err := packer.Unpack(now)
-	if err != nil {
-		return nil, err
-	}
-	var oldManifest []byte
-	var oldManagers []event.Manager
-	if old != nil {
-		if oldManifest, oldManagers, err = packer.Unpack(old); err != nil {
-			return nil, err
-		}
-		if scope.SkipNoise && onlyNoise(oldManifest, manifest) {
-			return nil, nil
-		}
-	}
-	if c.changedBy, err = now.ChangedBy(oldManifest, manifest, oldManagers); err != nil {
-		return nil, fmt.Errorf("compare %s: %w", now.Key(), err)
-	}
-	return c, nil
+// Release gives the file back. Run has to have ended.
+func (s *State) Release() error { return s.store.close() }
+
+// Waiting is the number of changes that are not acknowledged.
+func (s *State) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.events
 }
 
-// onlyNoise tells whether two versions are the same but for the noise list. A
-// manifest that cannot be read is never taken for noise.
-func onlyNoise(old, now []byte) bool {
-	a, errA := event.DecodeManifest(old)
-	b, errB := event.DecodeManifest(now)
-	if errA != nil || errB != nil {
-		return false
-	}
-	event.Clean(a)
-	event.Clean(b)
-	return reflect.DeepEqual(a, b)
-}
-
-// Change is one change as it waits for delivery: both versions stay packed
-// until the event is built.
-type Change struct {
-	scope     *Scope
-	packer    *object.Packer
-	action    event.Action
-	old, now  *object.Object
-	changedBy []event.Manager
-	via       string
-	time      time.Time
-}
-
-func (c *Change) either() *object.Object {
-	if c.now != nil {
-		return c.now
-	}
-	return c.old
-}
-
-// Lane is the same for all changes of one object, in whatever version of its
-// resource they were seen.
-func (c *Change) Lane() string {
-	o := c.either()
-	return c.scope.Resource.GroupResource().String() + "/" + o.Key()
-}
-
-// Subject is the event's: the object's API path.
-func (c *Change) Subject() string {
-	r, o := c.scope.Resource, c.either()
-	return event.NewSubject(r.Group, r.Version, r.Resource, o.Namespace, o.Name)
-}
-
-// ID is the event's.
-func (c *Change) ID() string {
-	o := c.either()
-	return event.NewID(o.UID, o.ResourceVersion, c.action)
-}
-
-// Size is the number of bytes that the change holds while it waits.
-func (c *Change) Size() int {
-	size := 0
-	for _, o := range []*object.Object{c.old, c.now} {
-		if o != nil {
-			size += o.Size()
-		}
-	}
-	return size
-}
-
-// Event builds the event from both versions.
-func (c *Change) Event() (*event.Event, error) {
-	scope, o, subject := c.scope, c.either(), c.Subject()
-	apiVersion, kind := scope.Kind.ToAPIVersionAndKind()
-	e := &event.Event{
-		ID:     c.ID(),
-		Source: event.NewSource(scope.Cluster), Subject: subject, Time: c.time,
-		Cluster: scope.Cluster, APIVersion: apiVersion, Kind: kind,
-		Namespace: o.Namespace, Name: o.Name, PartitionKey: subject, Via: c.via,
-		Change: event.Change{Action: c.action, ChangedBy: c.changedBy},
-	}
-	var err error
-	if c.now != nil {
-		if e.Object, _, err = c.packer.Unpack(c.now); err != nil {
-			return nil, err
-		}
-	}
-	if c.old != nil {
-		if e.OldObject, _, err = c.packer.Unpack(c.old); err != nil {
-			return nil, err
-		}
-	}
-	return e, nil
-}
-
-// Format names the change and nothing of its content, whatever the verb.
-func (c *Change) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
-
-// String names the change.
-func (c *Change) String() string { return strings.ToLower(string(c.action)) + " " + c.Subject() }
+// errClosed is for what comes after the end.
+var errClosed = errors.New("the state is closed")

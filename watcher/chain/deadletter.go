@@ -1,0 +1,148 @@
+package chain
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/kwatchman/kwatchman/event"
+)
+
+// What a dead letter's event says besides its own attributes: Knative's three
+// (https://knative.dev/docs/eventing/event-delivery/), and where in the chain
+// it failed.
+const (
+	ErrorDest   = "knativeerrordest" // the step's scheme and host, or the function's name
+	ErrorCode   = "knativeerrorcode" // its status; -1: no answer
+	ErrorData   = "knativeerrordata" // the last error in base64
+	FailedStep  = "kwatchmanstep"    // the step's place in the chain, from 1
+	FailedTries = "kwatchmanattempts"
+)
+
+// maxErrorData is Knative's bound of knativeerrordata in characters.
+const maxErrorData = 1024
+
+// noAnswer is Knative's knativeerrorcode for an attempt that got none.
+const noAnswer = -1
+
+// bury puts an item that is given up into the dead letter, or lets its lane
+// sleep until that may take it.
+func (c *Chain) bury(ctx context.Context, l *lane, d *delivery, e *event.Event) {
+	if c.dead == nil {
+		c.report(d, d.dead, "")
+		c.finish(l, d)
+		return
+	}
+	name := c.dead.Name()
+	err := c.dead.Put(ctx, c.letter(d, e))
+	switch {
+	case err == nil:
+		c.report(d, d.dead, name)
+		c.finish(l, d)
+	case ctx.Err() != nil: // broken off
+	default:
+		if c.said.Due() {
+			id, _ := d.item.Name()
+			c.log.Warn("dead letter fails, the change stays in the queue", "id", id, "deadLetter", name, "error", err)
+		}
+		d.failures++
+		c.park(l, d, e, c.backoff(d.failures))
+	}
+}
+
+// letter is the input of the step that failed, with what is known of that.
+func (c *Chain) letter(d *delivery, e *event.Event) *event.Event {
+	s, code, text := c.steps[d.step], noAnswer, d.dead.Error()
+	if f, ok := errors.AsType[*failure](d.dead); ok && f.status > 0 {
+		code = f.status
+	}
+	data := base64.StdEncoding.EncodeToString([]byte(text[:min(len(text), maxErrorData*3/4)]))
+	out := *e
+	out.Extensions = maps.Clone(e.Extensions)
+	if out.Extensions == nil {
+		out.Extensions = map[string]string{}
+	}
+	maps.Copy(out.Extensions, map[string]string{
+		ErrorDest: s.dest, ErrorCode: strconv.Itoa(code), ErrorData: data,
+		FailedStep: strconv.Itoa(d.step + 1), FailedTries: strconv.Itoa(d.attempts),
+	})
+	return &out
+}
+
+// report logs a change that is not delivered; in is the dead letter that has
+// it, if any.
+func (c *Chain) report(d *delivery, err error, in string) {
+	c.givenUp.Add(1)
+	id, subject := d.item.Name()
+	attrs := []any{"id", id, "subject", subject, "step", c.steps[d.step].name, "attempts", d.attempts, "error", err}
+	if in != "" {
+		attrs = append(attrs, "deadLetter", in)
+	}
+	c.log.Error("change not delivered", attrs...)
+}
+
+var errStopped = errors.New("the stop came first")
+
+// loseTimeout is how long a stop may go on putting into the dead letter what
+// ends with the process: Kubernetes kills some seconds after a stop's grace.
+const loseTimeout = 3 * time.Second
+
+// lose reports items that end with the process.
+func (c *Chain) lose(all []*delivery) {
+	ctx, cancel := context.WithTimeout(context.Background(), loseTimeout)
+	defer cancel()
+	for _, d := range all {
+		if d.dead == nil {
+			d.dead = errStopped
+		}
+		in := ""
+		if letter := c.dead; letter != nil && ctx.Err() == nil {
+			if e, err := c.input(d); err == nil && letter.Put(ctx, c.letter(d, e)) == nil {
+				in = letter.Name()
+			}
+		}
+		c.report(d, d.dead, in)
+		d.item.Done()
+	}
+}
+
+// Post is a dead letter at an endpoint.
+type Post struct{ step *step }
+
+// NewPost gives a dead letter that posts to a URL, with the settings of cfg for
+// certificates and time. The error does not show the URL: it may be a secret.
+func NewPost(url string, cfg Config) (*Post, error) {
+	cfg.Sink = true
+	s, err := newStep(0, Target{URL: url}, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Post{s}, nil
+}
+
+// Name is the URL's scheme and host.
+func (p *Post) Name() string { return p.step.dest }
+
+// Put posts the event; any 2xx is the end of it.
+func (p *Post) Put(ctx context.Context, e *event.Event) error {
+	_, _, err := p.step.attempt(ctx, e)
+	if err != nil {
+		return fmt.Errorf("%s", p.step.say(err.Error()))
+	}
+	return nil
+}
+
+// Check connects to the endpoint and sends nothing.
+func (p *Post) Check(ctx context.Context) error {
+	if err := p.step.connect(ctx); err != nil {
+		return errors.New(p.step.say(cause(err).Error()))
+	}
+	return nil
+}
+
+// Close ends what is kept open between two calls.
+func (p *Post) Close() { p.step.close() }

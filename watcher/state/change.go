@@ -1,0 +1,101 @@
+package state
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/object"
+)
+
+// Scope is what the objects of one source have in common.
+type Scope struct {
+	Cluster  string
+	Resource schema.GroupVersionResource
+	Kind     schema.GroupVersionKind
+	// SkipNoise drops an update that the noise list empties.
+	SkipNoise bool `json:",omitzero"`
+}
+
+// Change is one change as it waits for delivery: both versions stay packed
+// until the event is built.
+type Change struct {
+	scope     *Scope
+	action    event.Action
+	old, now  *object.Object
+	changedBy []event.Manager
+	via       string
+	time      time.Time
+}
+
+func (c *Change) either() *object.Object {
+	if c.now != nil {
+		return c.now
+	}
+	return c.old
+}
+
+// Lane is the same for all changes of one object, in whatever version of its
+// resource they were seen.
+func (c *Change) Lane() string {
+	o := c.either()
+	return c.scope.Resource.GroupResource().String() + "/" + o.Key()
+}
+
+// Subject is the event's: the object's API path.
+func (c *Change) Subject() string {
+	r, o := c.scope.Resource, c.either()
+	return event.NewSubject(r.Group, r.Version, r.Resource, o.Namespace, o.Name)
+}
+
+// ID is the event's.
+func (c *Change) ID() string {
+	o := c.either()
+	return event.NewID(o.UID, o.ResourceVersion, c.action)
+}
+
+// Size is the number of bytes that the change takes while it waits, nearly.
+func (c *Change) Size() int {
+	size := 0
+	for _, o := range []*object.Object{c.old, c.now} {
+		if o != nil {
+			size += o.Size()
+		}
+	}
+	return size
+}
+
+// Event builds the event from both versions.
+func (c *Change) Event(zip *object.Compressor) (*event.Event, error) {
+	scope, o, subject := c.scope, c.either(), c.Subject()
+	apiVersion, kind := scope.Kind.ToAPIVersionAndKind()
+	e := &event.Event{
+		ID:     c.ID(),
+		Source: event.NewSource(scope.Cluster), Subject: subject, Time: c.time,
+		Cluster: scope.Cluster, APIVersion: apiVersion, Kind: kind,
+		Namespace: o.Namespace, Name: o.Name, PartitionKey: subject, Via: c.via,
+		Change: event.Change{Action: c.action, ChangedBy: c.changedBy},
+	}
+	var err error
+	if c.now != nil {
+		if e.Object, _, err = c.now.Unpack(zip); err != nil {
+			return nil, err
+		}
+	}
+	if c.old != nil {
+		if e.OldObject, _, err = c.old.Unpack(zip); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// Format names the change and nothing of its content, whatever the verb.
+func (c *Change) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// String names the change.
+func (c *Change) String() string { return strings.ToLower(string(c.action)) + " " + c.Subject() }

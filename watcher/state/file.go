@@ -1,0 +1,288 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/kwatchman/kwatchman/watcher/object"
+)
+
+// The buckets of the file. objects has a bucket for each resource, named as
+// deployments.apps; keys of the two queues are numbers in order.
+var (
+	bucketMeta    = []byte("meta")    // format, key, cluster, since
+	bucketWatches = []byte("watches") // resource|namespace → Watch
+	bucketObjects = []byte("objects") // resource → namespace/name → object
+	bucketQueue   = []byte("queue")   // number → change
+	bucketInputs  = []byte("inputs")  // number → input of a later step; of one run only
+
+	metaFormat  = []byte("format")
+	metaKey     = []byte("key")
+	metaCluster = []byte("cluster")
+	metaSince   = []byte("since")
+)
+
+// file is a store in a file of bbolt.
+type file struct {
+	path string
+	db   *bolt.DB
+}
+
+func (f *file) object(resource, key string, whole bool) (o *object.Object, err error) {
+	err = f.view(func(tx *bolt.Tx) error {
+		of := tx.Bucket(bucketObjects).Bucket([]byte(resource))
+		if of == nil {
+			return nil
+		}
+		raw := of.Get([]byte(key))
+		if raw == nil {
+			return nil
+		}
+		record, err := opened(raw)
+		if err != nil {
+			return err
+		}
+		if whole {
+			o, err = object.Parse(record)
+		} else {
+			o, err = object.Header(record)
+		}
+		return err
+	})
+	return o, err
+}
+
+func (f *file) keys(resource string, each func(string) bool) error {
+	return f.view(func(tx *bolt.Tx) error {
+		of := tx.Bucket(bucketObjects).Bucket([]byte(resource))
+		if of == nil {
+			return nil
+		}
+		c := of.Cursor()
+		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+			if !each(string(k)) {
+				break
+			}
+		}
+		return nil
+	})
+}
+
+func (f *file) change(seq uint64) (c *Change, err error) {
+	err = f.view(func(tx *bolt.Tx) error {
+		raw := tx.Bucket(bucketQueue).Get(number(seq))
+		if raw == nil {
+			return nil
+		}
+		record, err := opened(raw)
+		if err == nil {
+			c, err = parseChange(record)
+		}
+		return err
+	})
+	return c, err
+}
+
+func (f *file) input(seq uint64) (input []byte, err error) {
+	err = f.view(func(tx *bolt.Tx) error {
+		raw := tx.Bucket(bucketInputs).Get(number(seq))
+		if raw == nil {
+			return nil
+		}
+		record, err := opened(raw)
+		input = slices.Clone(record)
+		return err
+	})
+	return input, err
+}
+
+// view reads; the error says which file.
+func (f *file) view(read func(*bolt.Tx) error) error {
+	if err := f.db.View(read); err != nil {
+		return fmt.Errorf("state %s: %w", f.path, err)
+	}
+	return nil
+}
+
+func (f *file) commit(b *batch) error {
+	err := f.db.Update(func(tx *bolt.Tx) error {
+		for _, write := range []func(*bolt.Tx, *batch) error{writeStart, writeObjects, writeQueue, writeWatches} {
+			if err := write(tx, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("state: %w", cannotWrite(f.path, err))
+	}
+	return nil
+}
+
+func writeObjects(tx *bolt.Tx, b *batch) error {
+	all := tx.Bucket(bucketObjects)
+	for _, id := range slices.SortedFunc(maps.Keys(b.objects), objectID.compare) {
+		of, err := all.CreateBucketIfNotExists([]byte(id.resource))
+		if err != nil {
+			return err
+		}
+		o := b.objects[id]
+		if o == nil {
+			err = of.Delete([]byte(id.key))
+		} else {
+			err = put(of, []byte(id.key), o.AppendBinary)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a objectID) compare(b objectID) int {
+	if c := strings.Compare(a.resource, b.resource); c != 0 {
+		return c
+	}
+	return strings.Compare(a.key, b.key)
+}
+
+func writeQueue(tx *bolt.Tx, b *batch) error {
+	queue, inputs := tx.Bucket(bucketQueue), tx.Bucket(bucketInputs)
+	queue.FillPercent = 0.9 // numbers only grow
+	for _, q := range b.changes {
+		if err := put(queue, number(q.seq), q.change.appendBinary); err != nil {
+			return err
+		}
+	}
+	for seq, input := range b.inputs {
+		var err error
+		if input == nil {
+			err = inputs.Delete(number(seq))
+		} else {
+			err = put(inputs, number(seq), func(b []byte) ([]byte, error) { return append(b, input...), nil })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, seq := range b.done {
+		if err := errors.Join(queue.Delete(number(seq)), inputs.Delete(number(seq))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeWatches(tx *bolt.Tx, b *batch) error {
+	watches := tx.Bucket(bucketWatches)
+	for p, w := range b.watches {
+		key := []byte(p.String() + "|" + p.Namespace)
+		var err error
+		if w == nil {
+			err = watches.Delete(key)
+		} else {
+			err = putJSON(watches, key, w)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeStart writes what a run begins with and drops what it does not look at
+// any more.
+func writeStart(tx *bolt.Tx, b *batch) error {
+	if b.started == nil {
+		return nil
+	}
+	meta := tx.Bucket(bucketMeta)
+	var since []sinceEntry
+	for name, at := range b.started.since {
+		since = append(since, sinceEntry{name, at})
+	}
+	slices.SortFunc(since, func(a, b sinceEntry) int { return strings.Compare(a.Name.Name+a.Namespace, b.Name.Name+b.Namespace) })
+	if err := errors.Join(putJSON(meta, metaCluster, b.started.cluster), putJSON(meta, metaSince, since)); err != nil {
+		return err
+	}
+	if err := tx.DeleteBucket(bucketWatches); err != nil {
+		return err
+	}
+	watches, err := tx.CreateBucket(bucketWatches)
+	if err != nil {
+		return err
+	}
+	areas := map[string][]Watch{}
+	for _, w := range b.started.watches {
+		p := w.Place()
+		areas[p.GroupResource.String()] = append(areas[p.GroupResource.String()], w)
+		if err := putJSON(watches, []byte(p.String()+"|"+p.Namespace), w); err != nil {
+			return err
+		}
+	}
+	return forget(tx.Bucket(bucketObjects), areas)
+}
+
+// forget drops the objects that no watch holds.
+func forget(all *bolt.Bucket, areas map[string][]Watch) error {
+	var gone [][]byte
+	err := all.ForEachBucket(func(resource []byte) error {
+		watches := areas[string(resource)]
+		if len(watches) == 0 {
+			gone = append(gone, slices.Clone(resource))
+			return nil
+		}
+		return forgetSome(all.Bucket(resource), watches)
+	})
+	for _, resource := range gone {
+		err = errors.Join(err, all.DeleteBucket(resource))
+	}
+	return err
+}
+
+func forgetSome(of *bolt.Bucket, watches []Watch) error {
+	var gone [][]byte
+	err := of.ForEach(func(k, _ []byte) error {
+		namespace, _, _ := strings.Cut(string(k), "/")
+		if !slices.ContainsFunc(watches, func(w Watch) bool { return w.holds(namespace) }) {
+			gone = append(gone, slices.Clone(k))
+		}
+		return nil
+	})
+	for _, k := range gone {
+		err = errors.Join(err, of.Delete(k))
+	}
+	return err
+}
+
+// sinceEntry is an entry of Since as it is kept.
+type sinceEntry struct {
+	Name
+	At int64
+}
+
+func put(b *bolt.Bucket, key []byte, fill func([]byte) ([]byte, error)) error {
+	record, err := sealed(fill)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, record)
+}
+
+func putJSON(b *bolt.Bucket, key []byte, v any) error {
+	record, err := sealedJSON(v)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, record)
+}
+
+func number(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+func (f *file) close() error { return f.db.Close() }

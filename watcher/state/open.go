@@ -1,0 +1,294 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/kwatchman/kwatchman/watcher/object"
+)
+
+// FileName is the state's in its folder.
+const FileName = "state.db"
+
+// lockTimeout is how long a start waits for another process to give the file
+// back: one that is being replaced may be about to.
+const lockTimeout = 5 * time.Second
+
+// openFile opens the file in dir, or makes it.
+func openFile(dir string) (*file, *kept, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("KW_STATE_DIR: %w", cannotWrite(dir, err))
+	}
+	path := filepath.Join(dir, FileName)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path); err != nil {
+			return nil, nil, fmt.Errorf("KW_STATE_DIR: %w", cannotWrite(path, err))
+		}
+	}
+	if _, err := inspect(path, lockTimeout, false); err != nil {
+		return nil, nil, err
+	}
+	// The freelist is found anew at the next open instead of being written with
+	// each transaction: after a long queue it would be megabytes.
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoStatistics: true,
+	})
+	if err != nil {
+		return nil, nil, unusable(path, err)
+	}
+	f := &file{path: path, db: db}
+	k, err := f.load()
+	if err == nil {
+		err = db.Update(func(tx *bolt.Tx) error { // inputs are of the run that ended
+			if tx.Bucket(bucketInputs).Stats().KeyN == 0 {
+				return nil
+			}
+			if err := tx.DeleteBucket(bucketInputs); err != nil {
+				return err
+			}
+			_, err := tx.CreateBucket(bucketInputs)
+			return err
+		})
+		if err != nil {
+			err = fmt.Errorf("state: %w", cannotWrite(path, err))
+		}
+	}
+	if err != nil {
+		_ = db.Close() // the error before says why
+		return nil, nil, err
+	}
+	return f, k, nil
+}
+
+// create makes a new file whole, and only then gives it its name: a crash
+// leaves no half of one.
+func create(path string) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), FileName+".new-*")
+	if err != nil {
+		return err
+	}
+	_ = temp.Close() // nothing is written yet
+	defer func() { _ = os.Remove(temp.Name()) }()
+	db, err := bolt.Open(temp.Name(), 0o600, &bolt.Options{NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{bucketMeta, bucketWatches, bucketObjects, bucketQueue, bucketInputs} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		return errors.Join(meta.Put(metaFormat, []byte(format)), put(meta, metaKey, func(b []byte) ([]byte, error) {
+			return append(b, object.RandomKey()...), nil
+		}))
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	// Link, unlike Rename, never replaces a file that somebody made meanwhile.
+	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Rename(temp.Name(), path); err != nil {
+			return err
+		}
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // some file systems cannot
+		return err
+	}
+	return nil
+}
+
+// Found is what Inspect says of a state.
+type Found struct {
+	Exists  bool
+	Locked  bool // by another process, and so not looked into
+	Waiting int  // changes in the queue
+}
+
+// Inspect looks into the state of a folder and changes nothing.
+func Inspect(dir string) (Found, error) {
+	path := filepath.Join(dir, FileName)
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Found{}, nil
+	}
+	if err != nil {
+		return Found{}, fmt.Errorf("KW_STATE_DIR: %w", err)
+	}
+	waiting, err := inspect(path, 100*time.Millisecond, true)
+	if errors.Is(err, berrors.ErrTimeout) {
+		return Found{Exists: true, Locked: true}, nil
+	}
+	return Found{Exists: true, Waiting: waiting}, err
+}
+
+// inspect reads everything once before bbolt may write: it would follow a
+// broken page where nobody can catch its fall.
+func inspect(path string, timeout time.Duration, rawTimeout bool) (waiting int, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a part of the file that is not there is a fault
+	defer func() {
+		if r := recover(); r != nil {
+			err = damaged(path, errors.New("a page cannot be followed"))
+		}
+	}()
+	db, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true, Timeout: timeout, NoStatistics: true})
+	if rawTimeout && errors.Is(err, berrors.ErrTimeout) {
+		return 0, err
+	}
+	if err != nil {
+		return 0, unusable(path, err)
+	}
+	defer func() { _ = db.Close() }() // it was only read
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, unusable(path, err)
+	}
+	err = db.View(func(tx *bolt.Tx) error {
+		if tx.Size() > info.Size() {
+			return fmt.Errorf("it has %d of %d bytes", info.Size(), tx.Size())
+		}
+		if err := checkFormat(tx); err != nil {
+			return err
+		}
+		waiting, err = checkAll(tx)
+		return err
+	})
+	if _, ok := errors.AsType[newerError](err); ok {
+		return 0, fmt.Errorf("state %s %w", path, err)
+	}
+	if err != nil {
+		return 0, damaged(path, err)
+	}
+	return waiting, nil
+}
+
+type newerError string
+
+func (n newerError) Error() string {
+	return fmt.Sprintf("has format %.20q, this kwatchman knows format %s: use the version that wrote it, or another KW_STATE_DIR", string(n), format)
+}
+
+func checkFormat(tx *bolt.Tx) error {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil || meta.Get(metaFormat) == nil {
+		return errors.New("it is a file of bbolt, but no state of kwatchman")
+	}
+	if f := string(meta.Get(metaFormat)); f != format {
+		return newerError(f)
+	}
+	return nil
+}
+
+// checkAll reads every record.
+func checkAll(tx *bolt.Tx) (waiting int, err error) {
+	if _, err := readMeta(tx); err != nil {
+		return 0, err
+	}
+	for _, name := range [][]byte{bucketWatches, bucketObjects, bucketQueue, bucketInputs} {
+		if tx.Bucket(name) == nil {
+			return 0, fmt.Errorf("bucket %s is missing", name)
+		}
+	}
+	check := func(_, v []byte) error {
+		_, err := opened(v)
+		return err
+	}
+	objects := tx.Bucket(bucketObjects)
+	err = objects.ForEach(func(resource, v []byte) error {
+		if v != nil {
+			return errors.New("an object has no resource")
+		}
+		return objects.Bucket(resource).ForEach(check)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := tx.Bucket(bucketInputs).ForEach(check); err != nil {
+		return 0, err
+	}
+	err = tx.Bucket(bucketQueue).ForEach(func(k, v []byte) error {
+		waiting++
+		return check(k, v)
+	})
+	return waiting, err
+}
+
+// load reads what a run begins with.
+func (f *file) load() (k *kept, err error) {
+	err = f.db.View(func(tx *bolt.Tx) error {
+		if k, err = readMeta(tx); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketQueue).ForEach(func(key, v []byte) error {
+			record, err := opened(v)
+			if err != nil {
+				return err
+			}
+			c, err := parseChange(record)
+			if err != nil {
+				return err
+			}
+			k.seq = binary.BigEndian.Uint64(key)
+			k.queue = append(k.queue, &Queued{seq: k.seq, lane: c.Lane(), size: c.Size()})
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, damaged(f.path, err)
+	}
+	return k, nil
+}
+
+func readMeta(tx *bolt.Tx) (*kept, error) {
+	meta, watches := tx.Bucket(bucketMeta), tx.Bucket(bucketWatches)
+	if meta == nil || watches == nil {
+		return nil, errors.New("a bucket is missing")
+	}
+	key, err := opened(meta.Get(metaKey))
+	if err != nil {
+		return nil, err
+	}
+	k := &kept{key: slices.Clone(key), since: Since{}}
+	if raw := meta.Get(metaCluster); raw != nil {
+		if err := openedJSON(raw, &k.cluster); err != nil {
+			return nil, err
+		}
+	}
+	if raw := meta.Get(metaSince); raw != nil {
+		var since []sinceEntry
+		if err := openedJSON(raw, &since); err != nil {
+			return nil, err
+		}
+		for _, e := range since {
+			k.since[e.Name] = e.At
+		}
+	}
+	err = watches.ForEach(func(_, v []byte) error {
+		var w Watch
+		err := openedJSON(v, &w)
+		k.watches = append(k.watches, w)
+		return err
+	})
+	return k, err
+}

@@ -1,0 +1,230 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/object"
+)
+
+// Seen is what one source (a resource, perhaps in one namespace) saw last. One
+// goroutine writes; the decoder may ask for headers meanwhile.
+type Seen struct {
+	state *State
+	scope *Scope
+
+	resource string
+	mu       sync.Mutex
+	current  Watch // as it is recorded
+}
+
+// Seen gives what a source has seen, which follows w in the form of scope.
+func (s *State) Seen(w Watch, scope Scope) *Seen {
+	return &Seen{state: s, scope: &scope, current: w, resource: scope.Resource.GroupResource().String()}
+}
+
+// Watch is how far the source is.
+func (s *Seen) Watch() Watch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
+}
+
+// At records that all up to a version is in the transaction, or was before.
+func (s *Seen) At(t *Tx, version string) {
+	w := s.Watch()
+	w.Version = version
+	s.setWatch(t, w)
+}
+
+// Listed records that a list of that version was compared whole.
+func (s *Seen) Listed(t *Tx, version string) { s.setWatch(t, s.Watch().listed(version)) }
+
+// Drop forgets the watch, whose resource does not exist any more.
+func (s *Seen) Drop(t *Tx) {
+	w := s.Watch()
+	t.Unwatch(w.Place())
+}
+
+func (s *Seen) setWatch(t *Tx, w Watch) {
+	t.Watch(w)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = w
+}
+
+// Get gives the object seen last under a key, or nil; if not whole, perhaps
+// without its manifest.
+func (s *Seen) Get(key string, whole bool) (*object.Object, error) {
+	id := objectID{s.resource, key}
+	st := s.state
+	st.mu.Lock()
+	for _, b := range []*batch{st.next, st.flying} {
+		if b == nil {
+			continue
+		}
+		if o, ok := b.objects[id]; ok {
+			st.mu.Unlock()
+			return o, nil
+		}
+	}
+	st.mu.Unlock()
+	return st.store.object(s.resource, key, whole)
+}
+
+// Put adds to a transaction that an object was seen, and what changed by it:
+// nothing if the version is known, an Add, an Update, or for a name that was
+// created anew a Delete and an Add.
+func (s *Seen) Put(t *Tx, o *object.Object, via string) error {
+	header, err := s.Get(o.Key(), false)
+	if err != nil {
+		return err
+	}
+	if header != nil && header.UID == o.UID && header.ResourceVersion == o.ResourceVersion {
+		if header != o && o.Whole() {
+			s.set(t, o) // the same object, perhaps in another version of its resource
+		}
+		return nil
+	}
+	old, err := s.Get(o.Key(), true)
+	if err != nil {
+		return err
+	}
+	action := event.Add
+	if old != nil && old.UID != o.UID {
+		gone, err := s.change(event.Delete, old, nil, via)
+		if err != nil {
+			return err
+		}
+		t.changes = append(t.changes, gone)
+		old = nil
+	}
+	if old != nil {
+		action = event.Update
+	}
+	c, err := s.change(action, old, o, via)
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		t.changes = append(t.changes, c)
+	}
+	s.set(t, o)
+	return nil
+}
+
+// Remove adds to a transaction that the object under a key is gone, and its
+// Delete, if it was known.
+func (s *Seen) Remove(t *Tx, key, via string) error {
+	old, err := s.Get(key, true)
+	if err != nil || old == nil {
+		return err
+	}
+	c, err := s.change(event.Delete, old, nil, via)
+	if err != nil {
+		return err
+	}
+	t.changes = append(t.changes, c)
+	s.Forget(t, key)
+	return nil
+}
+
+// Forget adds to a transaction that the object under a key is no longer looked
+// at, which is no change.
+func (s *Seen) Forget(t *Tx, key string) { t.set(objectID{s.resource, key}, nil) }
+
+// Baseline adds to a transaction that an object was seen, without any change.
+func (s *Seen) Baseline(t *Tx, o *object.Object) {
+	if o.Whole() {
+		s.set(t, o)
+	}
+}
+
+func (s *Seen) set(t *Tx, o *object.Object) {
+	o.Settle() // nobody else knows it yet
+	t.set(objectID{s.resource, o.Key()}, o)
+}
+
+// Absent lists the keys that are seen but not in present, sorted: after a
+// list, these objects are gone.
+func (s *Seen) Absent(ctx context.Context, present []*object.Object) ([]string, error) {
+	there := make(map[string]bool, len(present))
+	for _, o := range present {
+		there[o.Key()] = true
+	}
+	var gone []string
+	err := s.each(ctx, func(key string) {
+		if !there[key] {
+			gone = append(gone, key)
+		}
+	})
+	slices.Sort(gone)
+	return gone, err
+}
+
+// Len is the number of objects.
+func (s *Seen) Len(ctx context.Context) (n int, err error) {
+	err = s.each(ctx, func(string) { n++ })
+	return n, err
+}
+
+// each calls for the key of every object in the watch's area.
+func (s *Seen) each(ctx context.Context, of func(key string)) error {
+	if err := s.state.Flush(ctx); err != nil {
+		return err
+	}
+	w := s.Watch()
+	return s.state.store.keys(s.resource, func(key string) bool {
+		if namespace, _, _ := strings.Cut(key, "/"); w.holds(namespace) {
+			of(key)
+		}
+		return true
+	})
+}
+
+// change describes a change while the fields of the new version are still
+// there; nil if it is nothing but noise and noise is skipped.
+func (s *Seen) change(action event.Action, old, now *object.Object, via string) (*Change, error) {
+	c := &Change{scope: s.scope, action: action, old: old, now: now, via: via, time: time.Now().UTC()}
+	if now == nil {
+		return c, nil
+	}
+	zip := s.state.zip
+	manifest, _, err := now.Unpack(zip)
+	if err != nil {
+		return nil, err
+	}
+	var oldManifest []byte
+	var oldManagers []event.Manager
+	if old != nil {
+		if oldManifest, oldManagers, err = old.Unpack(zip); err != nil {
+			return nil, err
+		}
+		if s.scope.SkipNoise && onlyNoise(oldManifest, manifest) {
+			return nil, nil
+		}
+	}
+	if c.changedBy, err = now.ChangedBy(oldManifest, manifest, oldManagers); err != nil {
+		return nil, fmt.Errorf("compare %s: %w", now.Key(), err)
+	}
+	return c, nil
+}
+
+// onlyNoise tells whether two versions are the same but for the noise list. A
+// manifest that cannot be read is never taken for noise.
+func onlyNoise(old, now []byte) bool {
+	a, errA := event.DecodeManifest(old)
+	b, errB := event.DecodeManifest(now)
+	if errA != nil || errB != nil {
+		return false
+	}
+	event.Clean(a)
+	event.Clean(b)
+	return reflect.DeepEqual(a, b)
+}

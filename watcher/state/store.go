@@ -1,0 +1,138 @@
+package state
+
+import (
+	"sync"
+
+	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/object"
+)
+
+// store is where a State keeps its data: in memory or in a file.
+type store interface {
+	// object gives the object seen last under a key of a resource, or nil; if
+	// not whole, perhaps without its manifest.
+	object(resource, key string, whole bool) (*object.Object, error)
+	// keys calls for each object of a resource until each returns false.
+	keys(resource string, each func(key string) bool) error
+	change(seq uint64) (*Change, error)
+	// input is what keep has for a change, or nil.
+	input(seq uint64) ([]byte, error)
+	// commit writes a batch as a whole or not at all.
+	commit(*batch) error
+	close() error
+}
+
+// kept is what a store holds at the start.
+type kept struct {
+	key     []byte // of the hash for Secrets
+	cluster Cluster
+	watches []Watch
+	since   Since
+	queue   []*Queued // oldest first
+	seq     uint64    // the last one used
+}
+
+// objectID names an object.
+type objectID struct{ resource, key string }
+
+// batch is what is written in one transaction.
+type batch struct {
+	id      uint64
+	objects map[objectID]*object.Object // nil: forgotten
+	changes []*Queued
+	bytes   int                     // of objects and changes
+	done    []uint64                // changes that are acknowledged
+	inputs  map[uint64][]byte       // what waits between two steps; nil: no longer
+	watches map[client.Place]*Watch // nil: no longer followed
+	started *kept                   // what the start writes anew: cluster, since
+	urgent  bool                    // somebody waits for it
+}
+
+func newBatch(id uint64) *batch {
+	return &batch{
+		id: id, objects: map[objectID]*object.Object{},
+		inputs: map[uint64][]byte{}, watches: map[client.Place]*Watch{},
+	}
+}
+
+func (b *batch) empty() bool {
+	return len(b.objects) == 0 && len(b.changes) == 0 && len(b.done) == 0 && len(b.inputs) == 0 &&
+		len(b.watches) == 0 && b.started == nil
+}
+
+// memory is a store that ends with the process.
+type memory struct {
+	mu      sync.RWMutex
+	objects map[string]map[string]*object.Object
+	changes map[uint64]*Change
+	inputs  map[uint64][]byte
+}
+
+func newMemory() *memory {
+	return &memory{
+		objects: map[string]map[string]*object.Object{}, changes: map[uint64]*Change{}, inputs: map[uint64][]byte{},
+	}
+}
+
+func (m *memory) object(resource, key string, _ bool) (*object.Object, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.objects[resource][key], nil
+}
+
+func (m *memory) keys(resource string, each func(string) bool) error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for key := range m.objects[resource] {
+		if !each(key) {
+			break
+		}
+	}
+	return nil
+}
+
+func (m *memory) change(seq uint64) (*Change, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.changes[seq], nil
+}
+
+func (m *memory) input(seq uint64) ([]byte, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.inputs[seq], nil
+}
+
+func (m *memory) commit(b *batch) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, o := range b.objects {
+		of := m.objects[id.resource]
+		if of == nil {
+			of = map[string]*object.Object{}
+			m.objects[id.resource] = of
+		}
+		if o == nil {
+			delete(of, id.key)
+		} else {
+			of[id.key] = o
+		}
+	}
+	for _, q := range b.changes {
+		m.changes[q.seq] = q.change
+	}
+	for seq, input := range b.inputs {
+		if input == nil {
+			delete(m.inputs, seq)
+		} else {
+			m.inputs[seq] = input
+		}
+	}
+	for _, seq := range b.done {
+		delete(m.changes, seq)
+		delete(m.inputs, seq)
+	}
+	return nil
+}
+
+func (m *memory) close() error { return nil }

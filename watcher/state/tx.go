@@ -1,0 +1,140 @@
+package state
+
+import (
+	"context"
+
+	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/object"
+)
+
+// Tx is what one observation writes: as a whole, or not at all if the process
+// ends meanwhile.
+type Tx struct {
+	objects map[objectID]*object.Object
+	changes []*Change
+	watches map[client.Place]*Watch
+}
+
+// Changes are those that the transaction queues.
+func (t *Tx) Changes() []*Change { return t.changes }
+
+// Watch records how far a watch is.
+func (t *Tx) Watch(w Watch) { t.setWatch(w.Place(), &w) }
+
+// Unwatch forgets a watch.
+func (t *Tx) Unwatch(p client.Place) { t.setWatch(p, nil) }
+
+func (t *Tx) setWatch(p client.Place, w *Watch) {
+	if t.watches == nil {
+		t.watches = map[client.Place]*Watch{}
+	}
+	t.watches[p] = w
+}
+
+func (t *Tx) set(id objectID, o *object.Object) {
+	if t.objects == nil {
+		t.objects = map[objectID]*object.Object{}
+	}
+	t.objects[id] = o
+}
+
+// size is what it takes in bytes, nearly.
+func (t *Tx) size() int {
+	size := 0
+	for _, o := range t.objects {
+		if o != nil {
+			size += o.Size()
+		}
+	}
+	for _, c := range t.changes {
+		size += c.Size()
+	}
+	return size
+}
+
+// Apply records a transaction. It does not wait for the disk, but while the
+// queue is full, and so the watch waits too. It fails with ctx's error, or
+// because the state cannot be written.
+func (s *State) Apply(ctx context.Context, t *Tx) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.wait(ctx, func() bool { return s.room(t) }); err != nil {
+		return err
+	}
+	b := s.next
+	b.bytes += t.size()
+	for id, o := range t.objects {
+		b.objects[id] = o
+	}
+	for p, w := range t.watches {
+		b.watches[p] = w
+	}
+	for _, c := range t.changes {
+		s.seq++
+		size := c.Size()
+		b.changes = append(b.changes, &Queued{state: s, seq: s.seq, lane: c.Lane(), size: size, change: c})
+		s.events++
+		s.bytes += size
+	}
+	s.hurry(len(t.changes) > 0)
+	return nil
+}
+
+// maxBatch bounds in bytes what is recorded and not yet written: the disk holds
+// the watch back, too.
+const maxBatch = 4 << 20
+
+// room tells whether a transaction may come; the caller holds mu. The size of
+// what comes is not asked for: the last change may pass the limit, so that a
+// large one is neither overtaken for ever by small ones nor stuck behind one
+// that is tried again and again.
+func (s *State) room(t *Tx) bool {
+	if s.next.bytes >= maxBatch {
+		return false
+	}
+	if len(t.changes) == 0 {
+		return true
+	}
+	full := s.events >= s.limits.Events || s.bytes >= s.limits.Bytes
+	if full && s.said.Due() {
+		s.log.Warn("queue is full, the watch waits", "changes", s.events, "bytes", s.bytes)
+	}
+	return !full
+}
+
+// Flush waits until all that is recorded is written.
+func (s *State) Flush(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.next.id
+	if s.next.empty() {
+		id--
+	}
+	s.hurry(true)
+	return s.wait(ctx, func() bool { return s.written >= id })
+}
+
+// wait blocks until ok holds, ctx ends, or the state has failed; the caller
+// holds mu.
+func (s *State) wait(ctx context.Context, ok func() bool) error {
+	var stop func() bool
+	for {
+		switch {
+		case s.err != nil:
+			return s.err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case ok():
+			return nil
+		}
+		if stop == nil {
+			stop = context.AfterFunc(ctx, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.moved.Broadcast()
+			})
+			defer stop()
+		}
+		s.moved.Wait()
+	}
+}
