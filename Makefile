@@ -42,6 +42,18 @@ test: build bin/cluster ## run all tests, with the race detector, on a real API 
 	bin/cluster run -- $(GO) test -race $(TESTFLAGS) ./...
 	cd test/cluster && $(GO) test $(TESTFLAGS) ./cmd/cluster
 
+# What breaks the API server has one of its own.
+faults = KWATCHMAN_FAULTS=$(1) KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/cluster run -- \
+	$(GO) test -race -v -count=1 -timeout $(2) -run '^TestFault' $(TESTFLAGS) ./test/e2e
+
+.PHONY: test-faults
+test-faults: bin/cluster ## break things on a real API server and count what arrives (10 minutes)
+	$(call faults,short,20m)
+
+.PHONY: soak
+soak: bin/cluster ## the same for hours
+	$(call faults,long,24h)
+
 .PHONY: test-unit
 test-unit: ## run the tests that need no API server
 	env -u KWATCHMAN_TEST_KUBECONFIG $(GO) test $(TESTFLAGS) ./...

@@ -61,6 +61,7 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
+	defer printRows()
 	return m.Run()
 }
 

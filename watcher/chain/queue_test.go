@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -11,106 +10,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func waiting(name string, size int) *delivery {
-	i := change(name, 1)
-	i.size = size
-	return &delivery{item: i, size: size}
-}
-
-// pushing pushes in the background and tells when it is through.
-func pushing(ctx context.Context, q *queue, d *delivery) <-chan error {
-	pushed := make(chan error, 1)
-	go func() { pushed <- q.push(ctx, d, nil) }()
-	synctest.Wait()
-	return pushed
-}
-
-func TestPushBlocksWhileTheQueueIsFullAndResumes(t *testing.T) {
-	for name, limits := range map[string]struct{ items, bytes int }{
-		"of events": {2, 1 << 30}, "of bytes": {1000, 200},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				q := newQueue(limits.items, limits.bytes)
-				require.NoError(t, <-pushing(t.Context(), q, waiting("a", 100)))
-				require.NoError(t, <-pushing(t.Context(), q, waiting("b", 100)))
-				third := pushing(t.Context(), q, waiting("c", 100))
-				fourth := pushing(t.Context(), q, waiting("d", 100))
-				require.Empty(t, third)
-				require.Empty(t, fourth)
-				for range 4 {
-					l, _ := q.next()
-					q.done(l)
-				}
-				require.NoError(t, <-third)
-				require.NoError(t, <-fourth)
-				require.Zero(t, q.bytes)
-			})
-		})
-	}
-}
-
-func TestPushResumesWhenAWaitingItemShrinks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(10, 150)
-		d := waiting("a", 100)
-		require.NoError(t, q.push(t.Context(), d, nil))
-		q.resize(d, 300)
-		pushed := pushing(t.Context(), q, waiting("b", 100))
-		require.Empty(t, pushed)
-		q.resize(d, 100)
-		require.NoError(t, <-pushed)
-		require.Equal(t, 200, q.bytes)
-	})
-}
-
-func TestAnItemLargerThanTheQueuePassesWhenThereIsRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(10, 100)
-		require.NoError(t, q.push(t.Context(), waiting("huge", 5000), nil))
-		next := pushing(t.Context(), q, waiting("small", 1))
-		require.Empty(t, next, "it fills the queue")
-		l, _ := q.next()
-		q.done(l)
-		require.NoError(t, <-next)
-		// One small item that is tried again and again must not hold it up.
-		l, _ = q.next()
-		require.True(t, q.sleep(l, time.Hour))
-		require.NoError(t, q.push(t.Context(), waiting("huge", 5000), nil))
-		q.abort()
-	})
-}
-
-func TestPushEndsWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(1, 100)
-		require.NoError(t, q.push(t.Context(), waiting("a", 1), nil))
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := pushing(ctx, q, waiting("b", 1))
-		other := pushing(t.Context(), q, waiting("c", 1))
-		cancel()
-		require.ErrorIs(t, <-ended, context.Canceled)
-		require.ErrorIs(t, q.push(ctx, waiting("d", 1), nil), context.Canceled)
-		require.Empty(t, other)
-		l, _ := q.next()
-		q.done(l)
-		require.NoError(t, <-other)
-		require.Equal(t, 1, q.len())
-	})
-}
+func waiting(name string) *delivery { return &delivery{item: change(name, 1)} }
 
 func TestASleepingLaneIsReadyWhenItsTimeHasCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(10, 100)
+		q := newQueue(false)
 		start := time.Now()
 		for i, name := range []string{"long", "short"} {
-			require.NoError(t, q.push(t.Context(), waiting(name, 1), nil))
+			q.push(waiting(name))
 			l, _ := q.next()
-			require.True(t, q.sleep(l, time.Duration(2-i)*time.Minute))
+			q.sleep(l, time.Duration(2-i)*time.Minute)
 		}
 		for i, want := range []string{"short", "long"} {
 			l, d := q.next()
-			require.Equal(t, want+".1.update", d.item.ID())
+			require.Equal(t, want, d.item.(*item).event.Name)
 			require.Equal(t, time.Duration(i+1)*time.Minute, time.Since(start))
 			q.done(l)
 		}
@@ -119,15 +32,15 @@ func TestASleepingLaneIsReadyWhenItsTimeHasCome(t *testing.T) {
 
 func TestCloseWakesSleepersAndLetsNoneSleepLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(10, 100)
+		q := newQueue(false)
 		start := time.Now()
-		require.NoError(t, q.push(t.Context(), waiting("a", 1), nil))
+		q.push(waiting("a"))
 		l, _ := q.next()
-		require.True(t, q.sleep(l, time.Hour))
+		q.sleep(l, time.Hour)
 		q.close()
 		l, _ = q.next()
 		require.Zero(t, time.Since(start))
-		require.True(t, q.sleep(l, time.Hour))
+		q.sleep(l, time.Hour)
 		l, _ = q.next()
 		require.Equal(t, stopWait, time.Since(start))
 		q.done(l)
@@ -138,12 +51,12 @@ func TestCloseWakesSleepersAndLetsNoneSleepLong(t *testing.T) {
 
 func TestAbortHandsOutNothingMoreAndLeavesNoTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(10, 100)
+		q := newQueue(false)
 		for _, name := range []string{"asleep", "ready", "taken"} {
-			require.NoError(t, q.push(t.Context(), waiting(name, 1), nil))
+			q.push(waiting(name))
 		}
 		l, _ := q.next()
-		require.True(t, q.sleep(l, time.Hour))
+		q.sleep(l, time.Hour)
 		_, _ = q.next() // "ready", which a worker has and gives back
 		var workers sync.WaitGroup
 		_, _ = q.next()
@@ -159,31 +72,30 @@ func TestAbortHandsOutNothingMoreAndLeavesNoTimer(t *testing.T) {
 		q.abort()
 		workers.Wait()
 		require.Nil(t, l.timer)
-		require.False(t, q.sleep(l, time.Hour))
+		q.sleep(l, time.Hour)
+		require.Nil(t, l.timer, "it sleeps for good")
 		require.Len(t, q.left(), 3)
 	})
 }
 
 func TestManyLanesLeaveNothingBehind(t *testing.T) {
-	q := newQueue(1<<20, 1<<30)
+	q := newQueue(false)
 	for range 50 {
 		for n := range 1000 {
-			require.NoError(t, q.push(t.Context(), waiting(fmt.Sprint(n), 10), nil))
+			q.push(waiting(fmt.Sprint(n)))
 		}
 		for range 1000 {
-			l, d := q.next()
-			q.resize(d, 25)
+			l, _ := q.next()
 			q.done(l)
 		}
 	}
-	require.Zero(t, q.bytes)
 	require.Zero(t, q.len())
 	require.Empty(t, q.lanes)
 	require.LessOrEqual(t, cap(q.ready), 2048, "the list of ready lanes does not grow with time")
 }
 
 func BenchmarkSixteenWorkers(b *testing.B) {
-	q := newQueue(10_000, 1<<30)
+	q := newQueue(false)
 	var workers sync.WaitGroup
 	for range 16 {
 		workers.Go(func() {
@@ -194,11 +106,11 @@ func BenchmarkSixteenWorkers(b *testing.B) {
 	}
 	items := make([]*delivery, 1000)
 	for i := range items {
-		items[i] = waiting(fmt.Sprint(i), 10)
+		items[i] = waiting(fmt.Sprint(i))
 	}
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
-		_ = q.push(b.Context(), items[n%len(items)], nil)
+		q.push(items[n%len(items)])
 	}
 	q.close()
 	workers.Wait()

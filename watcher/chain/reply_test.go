@@ -18,7 +18,7 @@ import (
 
 // deliver sends one change through a first step that answers with h. It gives
 // what arrived at the second, if anything, and the chain's log.
-func deliver(t *testing.T, cfg Config, h http.HandlerFunc, i item) (*event.Event, *lines) {
+func deliver(t *testing.T, cfg Config, h http.HandlerFunc, i *item) (*event.Event, *lines) {
 	t.Helper()
 	var arrived *event.Event
 	second := endpoint(t, func(w http.ResponseWriter, r *http.Request) {

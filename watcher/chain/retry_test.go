@@ -148,7 +148,7 @@ func TestRetryMaxGivesUpWithOneErrorLine(t *testing.T) {
 	require.Len(t, given, 1)
 	delete(given[0], "time")
 	require.Equal(t, map[string]any{
-		"level": "ERROR", "msg": notDelivered, "id": "web.1.update", "subject": change("web", 1).Subject(),
+		"level": "ERROR", "msg": notDelivered, "id": "web.1.update", "subject": change("web", 1).event.Subject,
 		"step": "2 " + second, "attempts": 3.0, "error": "answered 500: out of order",
 	}, given[0])
 }

@@ -100,7 +100,7 @@ func TestAStopKeepsThePauseThatAnEndpointAskedFor(t *testing.T) {
 	c.Close()
 	c.asleep(1)
 	c.cancel()
-	require.EqualError(t, <-c.ended, "1 changes were not delivered before the stop")
+	require.Equal(t, 1, <-c.ended)
 	require.EqualValues(t, 1, attempts.Load())
 	require.Len(t, c.log.with(t, notDelivered), 1)
 }
@@ -122,7 +122,7 @@ func TestAStopThatIsCutShortNamesAllThatIsNotDelivered(t *testing.T) {
 	c.push(change("flying", 1), change("flying", 2), change("queued", 1))
 	<-inFlight
 	c.cancel()
-	require.EqualError(t, <-c.ended, "5 changes were not delivered before the stop")
+	require.Equal(t, 5, <-c.ended)
 	lost := map[any]map[string]any{}
 	for _, line := range c.log.with(t, notDelivered) {
 		lost[line["id"]] = line
@@ -145,6 +145,6 @@ func TestAnEmptyChainStopsAtOnce(t *testing.T) {
 	c.finish()
 	c = start(t, Config{Steps: steps("http://127.0.0.1:1")})
 	c.cancel()
-	require.NoError(t, <-c.ended)
+	require.Zero(t, <-c.ended)
 	nothingLeft(t)
 }

@@ -25,6 +25,10 @@ func runCommand(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("run: make a folder: %w", err)
 	}
 	d := dir(temp)
+	// The lock file makes the folder one that restart takes.
+	if err := os.WriteFile(d.lock(), nil, 0o600); err != nil {
+		return errors.Join(fmt.Errorf("run: %w", err), os.RemoveAll(temp))
+	}
 	leave, err := removeAfterDeath(d)
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
