@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type ledger struct {
 	client    dynamic.ResourceInterface
 	direct    dynamic.ResourceInterface // past what a test breaks
 	namespace string
+	values    atomic.Int64
 
 	mu       sync.Mutex
 	expected map[string][]expected // by name
@@ -84,8 +86,8 @@ func (l *ledger) create(name string) error {
 
 // update changes an object. When the API server gives no answer, it is asked
 // until it says whether the change was made.
-func (l *ledger) update(name string, n int) error {
-	patch := fmt.Sprintf(`{"data":{"n":"%d"}}`, n)
+func (l *ledger) update(name string) error {
+	patch := fmt.Sprintf(`{"data":{"n":"%d"}}`, l.values.Add(1)) // each is another
 	old := l.last(name)
 	now, err := l.client.Patch(context.Background(), name, "application/merge-patch+json", []byte(patch), metav1.PatchOptions{FieldManager: "e2e"})
 	for try := 0; err != nil && try < 600; try++ {
@@ -147,7 +149,7 @@ func (l *ledger) updateAll(t *testing.T, n, count int, pause time.Duration) {
 		if pause > 0 {
 			time.Sleep(rand.N(2 * pause))
 		}
-		return l.update(fmt.Sprint("c", i%n), i+1)
+		return l.update(fmt.Sprint("c", i%n))
 	})
 }
 
@@ -159,6 +161,19 @@ func (l *ledger) count() int {
 		n += len(all)
 	}
 	return n
+}
+
+// ids are those of all changes so far.
+func (l *ledger) ids() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string]bool{}
+	for _, all := range l.expected {
+		for _, e := range all {
+			out[e.id] = true
+		}
+	}
+	return out
 }
 
 // arrival is an event that a sink accepted.

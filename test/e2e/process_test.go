@@ -55,6 +55,13 @@ func (o *output) String() string {
 	return strings.Join(o.lines, "\n")
 }
 
+// tail is the end of what was printed.
+func (o *output) tail(lines int) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.Join(o.lines[max(0, len(o.lines)-lines):], "\n")
+}
+
 // find gives the first JSON line with this message.
 func (o *output) find(msg string) map[string]any {
 	o.mu.Lock()
@@ -114,7 +121,7 @@ func startWith(t *testing.T, name string, args []string, env ...string) *process
 		_ = p.cmd.Process.Kill()
 		<-p.ended
 		if t.Failed() {
-			t.Logf("stderr of %s:\n%s", name, p.stderr)
+			t.Logf("stderr of %s:\n%s", name, p.stderr.tail(60))
 		}
 	})
 	return p
@@ -132,11 +139,16 @@ func startFunction(t *testing.T, name string, env ...string) (url string, p *pro
 // startWatcher runs the watcher until it is ready.
 func (c *cluster) startWatcher(env ...string) *process {
 	c.t.Helper()
-	p := start(c.t, "watcher", append([]string{
-		"KW_KUBECONFIG=" + c.kubeconfig, "KW_METRICS_ADDR=", "KW_NAMESPACE=" + c.namespace, "KW_CLUSTER_NAME=test",
-	}, env...)...)
+	p := start(c.t, "watcher", c.watcherEnv(env...)...)
 	p.await("ready")
 	return p
+}
+
+// watcherEnv has the watcher watch the test's namespace.
+func (c *cluster) watcherEnv(env ...string) []string {
+	return append([]string{
+		"KW_KUBECONFIG=" + c.kubeconfig, "KW_METRICS_ADDR=", "KW_NAMESPACE=" + c.namespace, "KW_CLUSTER_NAME=test",
+	}, env...)
 }
 
 // closeStdout leaves the program with nobody who reads its output.

@@ -96,7 +96,7 @@ func New(cfg Config) (*Chain, error) {
 	if len(cfg.Steps) == 0 {
 		return nil, errors.New("the chain has no steps")
 	}
-	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.Durable)}
+	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.Durable, cfg.Concurrency)}
 	for i, target := range cfg.Steps {
 		s, err := newStep(i+1, target, cfg)
 		if err != nil {

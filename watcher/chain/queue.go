@@ -10,24 +10,43 @@ import (
 // is ready, taken by a worker, or asleep until its next attempt.
 type queue struct {
 	durable bool // the items outlive the process
+	repeats int  // lanes that may be taken at once for a repeated attempt
 
 	mu       sync.Mutex
 	work     sync.Cond // a lane is ready, or the queue has finished
 	lanes    map[string]*lane
-	ready    []*lane
+	ready    ready // for a first attempt
+	again    ready // for a repeated one
+	turn     bool  // the next comes from again, if both have one
+	repeated int   // lanes taken for a repeated attempt
 	items    int
 	closed   bool // the stop has begun: no sleep is longer than stopWait
 	finished bool // nothing more is handed out
 }
 
 type lane struct {
-	name  string
-	items []*delivery
-	timer *time.Timer // set while asleep
+	name   string
+	items  []*delivery
+	timer  *time.Timer // set while asleep
+	repeat bool        // it was put aside: its next attempt is a repeated one
+	taken  bool        // for a repeated attempt
 }
 
-func newQueue(durable bool) *queue {
-	q := &queue{durable: durable, lanes: map[string]*lane{}}
+// ready lists lanes, the one that has been ready longest first.
+type ready []*lane
+
+func (r *ready) pop() *lane {
+	l := (*r)[0]
+	(*r)[0] = nil
+	*r = (*r)[1:]
+	return l
+}
+
+// newQueue is a queue for so many workers. Half of them may work on repeated
+// attempts, so that an endpoint that hangs for some objects leaves room for the
+// others.
+func newQueue(durable bool, workers int) *queue {
+	q := &queue{durable: durable, repeats: max(1, workers/2), lanes: map[string]*lane{}}
 	q.work.L = &q.mu
 	return q
 }
@@ -48,28 +67,36 @@ func (q *queue) push(d *delivery) {
 	l.items = append(l.items, d)
 }
 
-// next takes the lane that has been ready longest, waiting for one, and its
-// first item; nil when the queue has finished. push goes on appending to a
+// next takes a lane that is ready, waiting for one, and its first item; nil when the queue has finished. push goes on appending to a
 // taken lane, so its items are read under the lock only.
 func (q *queue) next() (*lane, *delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.ready) == 0 && !q.finished {
+	for {
+		first, again := len(q.ready) > 0, len(q.again) > 0 && q.repeated < q.repeats
+		switch {
+		case q.finished:
+			return nil, nil
+		case again && (q.turn || !first):
+			l := q.again.pop()
+			q.turn, l.taken = false, true
+			q.repeated++
+			return l, l.items[0]
+		case first:
+			l := q.ready.pop()
+			q.turn = true
+			return l, l.items[0]
+		}
 		q.work.Wait()
 	}
-	if q.finished {
-		return nil, nil
-	}
-	l := q.ready[0]
-	q.ready[0] = nil
-	q.ready = q.ready[1:]
-	return l, l.items[0]
 }
 
 // done removes the first item of a taken lane, which is delivered or given up.
 func (q *queue) done(l *lane) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.leave(l)
+	l.repeat = false
 	q.items--
 	l.items[0] = nil
 	l.items = l.items[1:]
@@ -93,6 +120,8 @@ const stopWait = time.Second
 func (q *queue) sleep(l *lane, d time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.leave(l)
+	l.repeat = true
 	if q.finished {
 		return
 	}
@@ -157,8 +186,21 @@ func (q *queue) left() []*delivery {
 // wake makes a lane ready; the caller holds mu.
 func (q *queue) wake(l *lane) {
 	l.stopTimer()
-	q.ready = append(q.ready, l)
+	if l.repeat {
+		q.again = append(q.again, l)
+	} else {
+		q.ready = append(q.ready, l)
+	}
 	q.work.Signal()
+}
+
+// leave ends the work on a lane; the caller holds mu.
+func (q *queue) leave(l *lane) {
+	if l.taken {
+		l.taken = false
+		q.repeated--
+		q.work.Signal() // another may be repeated
+	}
 }
 
 // finish lets every worker go; the caller holds mu.

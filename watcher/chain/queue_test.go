@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,7 @@ func waiting(name string) *delivery { return &delivery{item: change(name, 1)} }
 
 func TestASleepingLaneIsReadyWhenItsTimeHasCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(false)
+		q := newQueue(false, 16)
 		start := time.Now()
 		for i, name := range []string{"long", "short"} {
 			q.push(waiting(name))
@@ -32,7 +33,7 @@ func TestASleepingLaneIsReadyWhenItsTimeHasCome(t *testing.T) {
 
 func TestCloseWakesSleepersAndLetsNoneSleepLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(false)
+		q := newQueue(false, 16)
 		start := time.Now()
 		q.push(waiting("a"))
 		l, _ := q.next()
@@ -51,7 +52,7 @@ func TestCloseWakesSleepersAndLetsNoneSleepLong(t *testing.T) {
 
 func TestAbortHandsOutNothingMoreAndLeavesNoTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(false)
+		q := newQueue(false, 16)
 		for _, name := range []string{"asleep", "ready", "taken"} {
 			q.push(waiting(name))
 		}
@@ -78,8 +79,54 @@ func TestAbortHandsOutNothingMoreAndLeavesNoTimer(t *testing.T) {
 	})
 }
 
+func TestRepeatedAttemptsTakeHalfOfTheWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(false, 4)
+		for n := range 8 { // hang, and are ready again
+			q.push(waiting(fmt.Sprint("hanging", n)))
+			l, _ := q.next()
+			q.sleep(l, time.Minute+time.Duration(n)*time.Second)
+		}
+		time.Sleep(2 * time.Minute)
+		for n := range 10 {
+			q.push(waiting(fmt.Sprint("good", n)))
+		}
+		var taken []string
+		for range 6 {
+			l, d := q.next()
+			taken = append(taken, d.item.(*item).event.Name)
+			if strings.HasPrefix(taken[len(taken)-1], "good") {
+				q.done(l)
+			}
+		}
+		require.Equal(t, []string{"hanging0", "good0", "hanging1", "good1", "good2", "good3"}, taken)
+		q.abort()
+	})
+}
+
+func TestASingleWorkerTakesTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(false, 1)
+		for n := range 3 {
+			q.push(waiting(fmt.Sprint("hanging", n)))
+			l, _ := q.next()
+			q.sleep(l, time.Minute+time.Duration(n)*time.Second)
+		}
+		time.Sleep(2 * time.Minute)
+		var taken []string
+		for n := range 6 {
+			q.push(waiting(fmt.Sprint("good", n)))
+			l, d := q.next()
+			taken = append(taken, d.item.(*item).event.Name)
+			q.done(l)
+		}
+		require.Equal(t, []string{"hanging0", "good0", "hanging1", "good1", "hanging2", "good2"}, taken)
+		q.abort()
+	})
+}
+
 func TestManyLanesLeaveNothingBehind(t *testing.T) {
-	q := newQueue(false)
+	q := newQueue(false, 16)
 	for range 50 {
 		for n := range 1000 {
 			q.push(waiting(fmt.Sprint(n)))
@@ -95,7 +142,7 @@ func TestManyLanesLeaveNothingBehind(t *testing.T) {
 }
 
 func BenchmarkSixteenWorkers(b *testing.B) {
-	q := newQueue(false)
+	q := newQueue(false, 16)
 	var workers sync.WaitGroup
 	for range 16 {
 		workers.Go(func() {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -32,6 +34,8 @@ var (
 type file struct {
 	path string
 	db   *bolt.DB
+
+	mapped time.Time // when the pages were last given back; of the writer
 }
 
 func (f *file) object(resource, key string, whole bool) (o *object.Object, err error) {
@@ -122,7 +126,22 @@ func (f *file) commit(b *batch) error {
 	if err != nil {
 		return fmt.Errorf("state: %w", cannotWrite(f.path, err))
 	}
+	f.giveBack()
 	return nil
+}
+
+// mapFor is how long pages of the file stay in the process's memory.
+const mapFor = time.Second
+
+// giveBack keeps the process small: what is read of the file is the kernel's.
+func (f *file) giveBack() {
+	if time.Since(f.mapped) < mapFor {
+		return
+	}
+	if info, err := os.Stat(f.path); err == nil {
+		unmapped(f.db, info.Size())
+	}
+	f.mapped = time.Now()
 }
 
 func writeObjects(tx *bolt.Tx, b *batch) error {

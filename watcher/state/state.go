@@ -95,7 +95,7 @@ func (s *State) Queue() []*Queued {
 
 // lazy is how long an acknowledgement may wait to be written together with
 // others: each transaction waits for the disk.
-const lazy = 100 * time.Millisecond
+const lazy = 10 * time.Millisecond
 
 // hurry sees to it that the next batch is written, at once if it is urgent;
 // the caller holds mu.
