@@ -17,8 +17,6 @@ func unusable(path string, err error) error {
 		return fmt.Errorf("state %s is in use by another process: stop it, or give each watcher a KW_STATE_DIR of its own", path)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("state: %w", cannotWrite(path, err))
-	case errors.Is(err, syscall.EISDIR):
-		return fmt.Errorf("state %s is a folder: it should be a file that kwatchman makes itself", path)
 	}
 	return damaged(path, err)
 }
@@ -31,10 +29,7 @@ func damaged(path string, err error) error {
 
 // cannotWrite says what to do about a folder or a file.
 func cannotWrite(path string, err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err // the path is said already
-	}
+	err = reason(err)
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), strings.Contains(err.Error(), syscall.ENOSPC.Error()):
 		return fmt.Errorf("%s cannot be written: no space left on device: make room and start again; nothing is lost until then", path)
@@ -42,4 +37,12 @@ func cannotWrite(path string, err error) error {
 		return fmt.Errorf("%s cannot be written: %w: make it writable for this user, or choose another folder", path, err)
 	}
 	return fmt.Errorf("%s cannot be written: %w", path, err)
+}
+
+// reason leaves out the path, which is said already.
+func reason(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
 }

@@ -31,10 +31,13 @@ func openFile(dir string) (*file, *kept, error) {
 		return nil, nil, fmt.Errorf("KW_STATE_DIR: %w", cannotWrite(dir, err))
 	}
 	path := filepath.Join(dir, FileName)
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
 		if err := create(path); err != nil {
 			return nil, nil, fmt.Errorf("KW_STATE_DIR: %w", cannotWrite(path, err))
 		}
+	case err == nil && !info.Mode().IsRegular():
+		return nil, nil, fmt.Errorf("KW_STATE_DIR: %s is no regular file: it should be one that kwatchman makes itself", path)
 	}
 	if _, err := inspect(path, lockTimeout, false); err != nil {
 		return nil, nil, err
@@ -168,6 +171,9 @@ func inspect(path string, timeout time.Duration, rawTimeout bool) (waiting int, 
 		if tx.Size() > info.Size() {
 			return fmt.Errorf("it has %d of %d bytes", info.Size(), tx.Size())
 		}
+		if err := checkPages(path, db, tx); err != nil {
+			return err
+		}
 		if err := checkFormat(tx); err != nil {
 			return err
 		}
@@ -181,6 +187,19 @@ func inspect(path string, timeout time.Duration, rawTimeout bool) (waiting int, 
 		return 0, damaged(path, err)
 	}
 	return waiting, nil
+}
+
+// checkPages reads the pages that a transaction sees.
+func checkPages(path string, db *bolt.DB, tx *bolt.Tx) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return reason(err)
+	}
+	defer func() { _ = f.Close() }()
+	p := &pages{file: f, size: db.Info().PageSize, seen: map[uint64]bool{}}
+	p.high = uint64(tx.Size()) / uint64(p.size) //nolint:gosec // sizes are positive
+	_, err = p.tree(uint64(tx.Cursor().Bucket().RootPage()), nil, nil, 0)
+	return err
 }
 
 type newerError string

@@ -65,9 +65,12 @@ func (q *Queued) Kept() ([]byte, error) {
 	s := q.state
 	s.mu.Lock()
 	for _, b := range []*batch{s.next, s.flying} {
-		if b != nil && b.inputs[q.seq] != nil {
-			defer s.mu.Unlock()
-			return b.inputs[q.seq], nil
+		if b == nil {
+			continue
+		}
+		if input, ok := b.inputs[q.seq]; ok {
+			s.mu.Unlock()
+			return input, nil
 		}
 	}
 	s.mu.Unlock()
