@@ -92,6 +92,7 @@ func replay(ctx context.Context, cfg *config.Config, functions map[string]Functi
 // in it sends no half of it.
 func readLetters(file *deadletter.Reader, ch *chain.Chain, step int, log *slog.Logger) ([]*letter, error) {
 	var all []*letter
+	said := map[string]int{}
 	err := file.Each(func(at deadletter.Letter, e event.Event) error {
 		place, _ := strconv.Atoi(e.Extensions[chain.FailedStep])
 		dest := e.Extensions[chain.ErrorDest]
@@ -100,13 +101,16 @@ func readLetters(file *deadletter.Reader, ch *chain.Chain, step int, log *slog.L
 		} else if place == 0 && dest == "" {
 			place = 1 // it says nothing, as an event that was recorded
 		}
-		begin, ok := ch.StepOf(place, dest)
-		if !ok && step > 0 {
+		begin, moved, ok := ch.StepOf(place, dest)
+		switch {
+		case !ok && step > 0:
 			return fmt.Errorf("--step %d: the chain has fewer steps", step)
-		}
-		if !ok {
+		case !ok:
 			return fmt.Errorf("it failed at step %d (%.80q), which the configured chain does not have: "+
 				"configure the chain that it came from, or say with --step where to begin", place, dest)
+		case moved && said[dest] != begin+1:
+			said[dest] = begin + 1
+			log.Warn("the chain is another one than that of the dead letter", "failed", dest, "at", place, "begin", ch.Steps()[begin])
 		}
 		all = append(all, &letter{file: file, at: at, lane: e.Subject, step: begin})
 		return nil

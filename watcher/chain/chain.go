@@ -129,23 +129,28 @@ func (c *Chain) PushAt(item Item, step int) {
 	c.queue.push(&delivery{item: item, first: step, step: step})
 }
 
-// StepOf is the index of the step that a dead letter names: by its place and
-// what is there, or else by what it was alone.
-func (c *Chain) StepOf(place int, dest string) (int, bool) {
-	if place >= 1 && place <= len(c.steps) && (dest == "" || c.steps[place-1].dest == dest) {
-		return place - 1, true
+// StepOf is the index of the step that a dead letter names: the one at its place
+// if that is what it was, else the only one that is what it was, else, where none
+// is, the one that took its place. moved tells that it is another one or
+// elsewhere.
+func (c *Chain) StepOf(place int, dest string) (index int, moved, ok bool) {
+	there := place >= 1 && place <= len(c.steps)
+	if there && (dest == "" || c.steps[place-1].dest == dest) {
+		return place - 1, false, true
 	}
-	found := -1
+	var same []int
 	for i, s := range c.steps {
-		if s.dest != dest {
-			continue
+		if s.dest == dest {
+			same = append(same, i)
 		}
-		if found >= 0 {
-			return 0, false
-		}
-		found = i
 	}
-	return found, found >= 0
+	switch {
+	case len(same) == 1:
+		return same[0], true, true
+	case len(same) == 0 && there:
+		return place - 1, true, true
+	}
+	return 0, false, false
 }
 
 // Counts are the items that came to their end: delivered or stopped by a step,

@@ -4,6 +4,7 @@
 package deadletter
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,13 +79,15 @@ func (f *File) Put(_ context.Context, e *event.Event) error {
 	if err != nil {
 		return err
 	}
-	line, err := json.Marshal(out)
-	if err != nil {
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false) // the data stays as it came
+	if err := encoder.Encode(out); err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.write(append(line, '\n'))
+	return f.write(line.Bytes())
 }
 
 func (f *File) write(line []byte) (err error) {

@@ -7,7 +7,6 @@
 package state
 
 import (
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -115,7 +114,7 @@ func (s *State) hurry(urgent bool) {
 }
 
 // Run writes what is recorded and hands each change that is written to
-// deliver, until Close. An error means that the state cannot be written, and
+// deliver, which must not wait, until Close. An error means that the state cannot be written, and
 // is what everybody else gets from then on.
 func (s *State) Run(deliver func(*Queued)) error {
 	for {
@@ -124,22 +123,28 @@ func (s *State) Run(deliver func(*Queued)) error {
 			return nil
 		}
 		err := s.store.commit(b)
-		s.mu.Lock()
-		if err != nil {
-			s.err = err
-		} else {
-			s.flying, s.written = nil, b.id
+		if err == nil {
+			for _, q := range b.changes {
+				q.change = nil
+				deliver(q)
+			}
 		}
-		s.moved.Broadcast()
-		s.mu.Unlock()
+		s.ended(b, err)
 		if err != nil {
 			return err
 		}
-		for _, q := range b.changes {
-			q.change = nil
-			deliver(q)
-		}
 	}
+}
+
+// ended notes how the writing of a batch ended. Whoever waited for it finds its
+// changes delivered.
+func (s *State) ended(b *batch, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err = err; err == nil {
+		s.flying, s.written = nil, b.id
+	}
+	s.moved.Broadcast()
 }
 
 // take waits for a batch to write; nil when the state is closed and everything
@@ -181,6 +186,3 @@ func (s *State) Waiting() int {
 	defer s.mu.Unlock()
 	return s.events
 }
-
-// errClosed is for what comes after the end.
-var errClosed = errors.New("the state is closed")
