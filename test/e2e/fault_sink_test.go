@@ -31,7 +31,7 @@ func newSink(t *testing.T, broken func(*sink, http.ResponseWriter, event.Event) 
 	t.Helper()
 	s := &sink{t: t, quit: make(chan struct{}), broken: broken}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
-	s.Server.Start()
+	s.Start()
 	t.Cleanup(func() {
 		close(s.quit)
 		s.CloseClientConnections()

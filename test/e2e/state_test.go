@@ -355,8 +355,10 @@ func TestRetriesThatEndLeadToTheDeadLetterAndReplayGoesOnFromTheStep(t *testing.
 		event.Handler(func(_ context.Context, e event.Event) (*event.Event, error) { return &e, nil }).ServeHTTP(w, r)
 	}))
 	defer flaky.Close()
-	env := []string{"KW_HANDLERS=" + first.URL + "," + flaky.URL + "," + last.URL, "KW_RESOURCES=cm", "KW_STATE_DIR=" + dir,
-		"KW_RETRY_MAX=2", "KW_RETRY_WAIT_MIN=10ms", "KW_RETRY_WAIT_MAX=20ms"}
+	env := []string{
+		"KW_HANDLERS=" + first.URL + "," + flaky.URL + "," + last.URL, "KW_RESOURCES=cm", "KW_STATE_DIR=" + dir,
+		"KW_RETRY_MAX=2", "KW_RETRY_WAIT_MIN=10ms", "KW_RETRY_WAIT_MAX=20ms",
+	}
 	w := c.startWatcher(env...)
 	c.create(configMaps, configMap("a", map[string]any{"n": "0"}))
 	c.patch(configMaps, "a", `{"data":{"n":"1"}}`)

@@ -90,7 +90,7 @@ func TestAPermanentAnswerLeadsToTheDeadLetterWithTheStepsInput(t *testing.T) {
 	require.EqualValues(t, 1, i.done.Load())
 	require.Equal(t, "box", c.log.with(t, notDelivered)[0]["deadLetter"])
 	delivered, givenUp := c.Counts()
-	require.EqualValues(t, [2]int64{0, 1}, [2]int64{delivered, givenUp})
+	require.Equal(t, [2]int64{0, 1}, [2]int64{delivered, givenUp})
 }
 
 func TestALimitOfRetriesLeadsToTheDeadLetterAndTheLaneGoesOn(t *testing.T) {

@@ -39,7 +39,7 @@ func read(b []byte) (o *Object, rest []byte, err error) {
 	o = &Object{}
 	for _, s := range []*string{&o.Namespace, &o.Name, &o.UID, &o.ResourceVersion} {
 		n, width := binary.Uvarint(b)
-		if width <= 0 || n > uint64(len(b)-width) {
+		if width <= 0 || n > uint64(len(b)-width) { //nolint:gosec // width is at most len(b)
 			return nil, nil, errShort
 		}
 		b = b[width:]

@@ -92,7 +92,7 @@ func parseChange(b []byte) (*Change, error) {
 	var parts [3][]byte
 	for i := range parts {
 		n, width := binary.Uvarint(b)
-		if width <= 0 || n > uint64(len(b)-width) {
+		if width <= 0 || n > uint64(len(b)-width) { //nolint:gosec // width is at most len(b)
 			return nil, errChange
 		}
 		parts[i], b = b[width:width+int(n)], b[width+int(n):] //nolint:gosec // n is at most len(b)

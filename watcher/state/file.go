@@ -240,7 +240,7 @@ func writeStart(tx *bolt.Tx, b *batch) error {
 	areas := map[string][]Watch{}
 	for _, w := range b.started.watches {
 		p := w.Place()
-		areas[p.GroupResource.String()] = append(areas[p.GroupResource.String()], w)
+		areas[p.String()] = append(areas[p.String()], w)
 		if err := putJSON(watches, []byte(p.String()+"|"+p.Namespace), w); err != nil {
 			return err
 		}

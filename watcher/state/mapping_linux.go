@@ -10,5 +10,5 @@ import (
 // large as its queue has been stays in the process's memory. Nobody may grow the
 // file meanwhile.
 func unmapped(db *bolt.DB, size int64) {
-	_, _, _ = unix.Syscall(unix.SYS_MADVISE, db.Info().Data, uintptr(size), unix.MADV_DONTNEED) // an advice
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, db.Info().Data, uintptr(size), unix.MADV_DONTNEED) //nolint:gosec // a size is positive; an advice has no errors
 }
