@@ -57,7 +57,7 @@ func (f *follower) add(w state.Watch, r client.Resource) {
 
 // sayForgotten reports a watch that nothing of the configuration goes on with.
 func (f *follower) sayForgotten(k *state.Watch) {
-	if !slices.ContainsFunc(f.begin, func(w state.Watch) bool { return w.Place().GroupResource == k.Place().GroupResource }) {
+	if !slices.ContainsFunc(f.begin, func(w state.Watch) bool { return w.Overlaps(k) }) {
 		f.log.Info("no longer watched, what was seen is forgotten", "resource", k.Place().String(), "namespace", k.Namespace)
 	}
 }

@@ -84,13 +84,16 @@ func (l *ledger) create(name string) error {
 	return nil
 }
 
+// noServer is how long an API server may be away.
+const noServer = 30 * time.Minute
+
 // update changes an object. When the API server gives no answer, it is asked
 // until it says whether the change was made.
 func (l *ledger) update(name string) error {
 	patch := fmt.Sprintf(`{"data":{"n":"%d"}}`, l.values.Add(1)) // each is another
 	old := l.last(name)
 	now, err := l.client.Patch(context.Background(), name, "application/merge-patch+json", []byte(patch), metav1.PatchOptions{FieldManager: "e2e"})
-	for try := 0; err != nil && try < 600; try++ {
+	for begin := time.Now(); err != nil && time.Since(begin) < noServer; {
 		time.Sleep(200 * time.Millisecond)
 		if now, err = l.direct.Get(context.Background(), name, metav1.GetOptions{}); apierrors.IsNotFound(err) {
 			return err

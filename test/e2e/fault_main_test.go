@@ -113,5 +113,5 @@ func (p *process) kill() {
 // awaitFor waits longer than eventually for what has to happen.
 func awaitFor(t *testing.T, atMost time.Duration, ok func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, ok, atMost, 100*time.Millisecond, "%s", what)
+	require.Eventually(t, ok, atMost, time.Second, "%s", what)
 }

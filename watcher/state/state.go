@@ -114,8 +114,8 @@ func (s *State) hurry(urgent bool) {
 }
 
 // Run writes what is recorded and hands each change that is written to
-// deliver, which must not wait, until Close. An error means that the state cannot be written, and
-// is what everybody else gets from then on.
+// deliver, which must not wait, until Close. An error means that the state
+// cannot be written, and is what everybody else gets from then on.
 func (s *State) Run(deliver func(*Queued)) error {
 	for {
 		b := s.take()

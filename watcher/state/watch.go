@@ -87,7 +87,7 @@ func (w Watch) Adopt(kept []Watch) Watch {
 			continue
 		}
 		if k.Labels != w.Labels || k.Fields != w.Fields {
-			w.Forget = w.Forget || k.overlaps(&w)
+			w.Forget = w.Forget || k.Overlaps(&w)
 			continue
 		}
 		same = append(same, k)
@@ -118,8 +118,11 @@ func (w Watch) Adopt(kept []Watch) Watch {
 	return w
 }
 
-// overlaps tells whether two watches have a namespace in common.
-func (w *Watch) overlaps(o *Watch) bool {
+// Overlaps tells whether two watches have a resource and a namespace in common.
+func (w *Watch) Overlaps(o *Watch) bool {
+	if w.Place().GroupResource != o.Place().GroupResource {
+		return false
+	}
 	return w.Namespace == "" && o.Namespace == "" || w.Namespace != "" && o.holds(w.Namespace) || o.Namespace != "" && w.holds(o.Namespace)
 }
 
