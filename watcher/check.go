@@ -19,7 +19,6 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
 	"github.com/kwatchman/kwatchman/watcher/deadletter"
-	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/plan"
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
@@ -51,16 +50,7 @@ func (r *report) print(w io.Writer) error {
 // check looks at everything that a run needs, and goes on after a problem. A
 // configuration that cannot be read is an error before there is a table.
 func check(ctx context.Context, cfg *config.Config, functions map[string]Function, w io.Writer) error {
-	steps, err := targets(cfg, functions)
-	if err != nil {
-		return err
-	}
-	zip, err := object.NewCompressor(1)
-	if err != nil {
-		return err
-	}
-	quiet := slog.New(slog.DiscardHandler)
-	ch, err := chain.New(chainConfig(cfg, steps, zip, quiet))
+	ch, _, err := assemble(cfg, functions, slog.New(slog.DiscardHandler), cfg.StateDir != "")
 	if err != nil {
 		return err
 	}
@@ -71,7 +61,7 @@ func check(ctx context.Context, cfg *config.Config, functions map[string]Functio
 		r.row("configuration", from, "", "note: "+note)
 	}
 	checkState(r, cfg)
-	checkDeadLetter(ctx, r, cfg, chainConfig(cfg, steps, zip, quiet))
+	checkDeadLetter(ctx, r, cfg, ch)
 	checkCluster(ctx, r, cfg)
 	for _, s := range ch.Check(ctx) {
 		if s.Err != nil {
@@ -110,21 +100,19 @@ func checkState(r *report, cfg *config.Config) {
 	}
 }
 
-func checkDeadLetter(ctx context.Context, r *report, cfg *config.Config, of chain.Config) {
+func checkDeadLetter(ctx context.Context, r *report, cfg *config.Config, ch *chain.Chain) {
 	if u := cfg.DeadLetterURL(); u != "" {
-		post, err := chain.NewPost(u, of)
+		name := "-"
+		post, err := ch.NewPost(u)
 		if err == nil {
-			err = post.Check(ctx)
-			post.Close()
-			u = post.Name()
-		} else {
-			u = "-"
+			defer post.Close()
+			name, err = post.Name(), post.Check(ctx)
 		}
 		if err != nil {
-			r.problem("dead letter", u, "remote", err.Error())
+			r.problem("dead letter", name, "remote", err.Error())
 			return
 		}
-		r.row("dead letter", u, "remote", "ok")
+		r.row("dead letter", name, "remote", "ok")
 		return
 	}
 	path := cfg.DeadLetterFile()

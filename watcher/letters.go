@@ -21,10 +21,18 @@ func (l letters) name() string {
 	return l.Name()
 }
 
-// openDeadLetter gives the dead letter that is configured.
-func openDeadLetter(cfg *config.Config, of chain.Config) (letters, error) {
+// openDeadLetter gives a chain the dead letter that is configured.
+func openDeadLetter(cfg *config.Config, ch *chain.Chain) (letters, error) {
+	l, err := deadLetter(cfg, ch)
+	if err == nil {
+		ch.SetDeadLetter(l.DeadLetter)
+	}
+	return l, err
+}
+
+func deadLetter(cfg *config.Config, ch *chain.Chain) (letters, error) {
 	if u := cfg.DeadLetterURL(); u != "" {
-		post, err := chain.NewPost(u, of)
+		post, err := ch.NewPost(u)
 		if err != nil {
 			return letters{}, fmt.Errorf("KW_DEAD_LETTER: %w", err)
 		}

@@ -17,7 +17,6 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/config"
 	"github.com/kwatchman/kwatchman/watcher/deadletter"
-	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
 func replayCommand(name string, load func(*cobra.Command) (*config.Config, error), functions map[string]Function) *cobra.Command {
@@ -55,17 +54,7 @@ func replayCommand(name string, load func(*cobra.Command) (*config.Config, error
 func replay(ctx context.Context, cfg *config.Config, functions map[string]Function, path string, step int, out io.Writer) error {
 	log := logger(os.Stderr, cfg.LogLevel)
 	slog.SetDefault(logger(os.Stderr, slog.LevelError)) // see run
-	zip, err := object.NewCompressor(cfg.Concurrency)
-	if err != nil {
-		return err
-	}
-	steps, err := targets(cfg, functions)
-	if err != nil {
-		return err
-	}
-	chainCfg := chainConfig(cfg, steps, zip, log)
-	chainCfg.Durable = true // what is not sent is still in the file
-	ch, err := chain.New(chainCfg)
+	ch, _, err := assemble(cfg, functions, log, true) // what is not sent is still in the file
 	if err != nil {
 		return err
 	}
@@ -74,12 +63,11 @@ func replay(ctx context.Context, cfg *config.Config, functions map[string]Functi
 		return err
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	letters, err := openDeadLetter(cfg, chainCfg)
+	letters, err := openDeadLetter(cfg, ch)
 	if err != nil {
 		return err
 	}
 	defer letters.close()
-	ch.SetDeadLetter(letters.DeadLetter)
 	all, err := readLetters(file, ch, step, log)
 	if err != nil {
 		return err

@@ -25,17 +25,7 @@ const stopTimeout = 25 * time.Second
 // watch checks everything that can be checked before the first event, and
 // then watches until ctx ends.
 func watch(ctx context.Context, cfg *config.Config, functions map[string]Function, log *slog.Logger) (err error) {
-	zip, err := object.NewCompressor(cfg.Concurrency)
-	if err != nil {
-		return err
-	}
-	steps, err := targets(cfg, functions)
-	if err != nil {
-		return err
-	}
-	chainCfg := chainConfig(cfg, steps, zip, log)
-	chainCfg.Durable = cfg.StateDir != ""
-	ch, err := chain.New(chainCfg)
+	ch, zip, err := assemble(cfg, functions, log, cfg.StateDir != "")
 	if err != nil {
 		return err
 	}
@@ -46,12 +36,11 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Release()) }()
-	letters, err := openDeadLetter(cfg, chainCfg)
+	letters, err := openDeadLetter(cfg, ch)
 	if err != nil {
 		return err
 	}
 	defer letters.close()
-	ch.SetDeadLetter(letters.DeadLetter)
 	f, p, err := reach(ctx, cfg, st, zip, log)
 	if err != nil {
 		return err
@@ -142,6 +131,23 @@ func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compresso
 		out.Steps, out.Sink = []chain.Target{{URL: cfg.Knative.Sink}}, true
 	}
 	return out
+}
+
+// assemble makes the chain. durable tells that what it does not deliver is kept
+// elsewhere.
+func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logger, durable bool) (*chain.Chain, *object.Compressor, error) {
+	zip, err := object.NewCompressor(cfg.Concurrency)
+	if err != nil {
+		return nil, nil, err
+	}
+	steps, err := targets(cfg, functions)
+	if err != nil {
+		return nil, nil, err
+	}
+	of := chainConfig(cfg, steps, zip, log)
+	of.Durable = durable
+	ch, err := chain.New(of)
+	return ch, zip, err
 }
 
 // deliver follows and delivers until ctx ends, a source cannot do its work, or

@@ -113,9 +113,10 @@ func (c *Chain) lose(all []*delivery) {
 // Post is a dead letter at an endpoint.
 type Post struct{ step *step }
 
-// NewPost gives a dead letter that posts to a URL, with the settings of cfg for
+// NewPost gives a dead letter that posts to a URL, with the chain's settings for
 // certificates and time. The error does not show the URL: it may be a secret.
-func NewPost(url string, cfg Config) (*Post, error) {
+func (c *Chain) NewPost(url string) (*Post, error) {
+	cfg := c.cfg
 	cfg.Sink = true
 	s, err := newStep(0, Target{URL: url}, cfg)
 	if err != nil {
