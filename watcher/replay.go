@@ -54,7 +54,7 @@ func replayCommand(name string, load func(*cobra.Command) (*config.Config, error
 func replay(ctx context.Context, cfg *config.Config, functions map[string]Function, path string, step int, out io.Writer) error {
 	log := logger(os.Stderr, cfg.LogLevel)
 	slog.SetDefault(logger(os.Stderr, slog.LevelError)) // see run
-	ch, _, err := assemble(cfg, functions, log, true) // what is not sent is still in the file
+	ch, _, err := assemble(cfg, functions, log, true)   // what is not sent is still in the file
 	if err != nil {
 		return err
 	}
