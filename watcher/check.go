@@ -60,9 +60,9 @@ func check(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	for _, note := range cfg.Notes {
 		r.row("configuration", from, "", "note: "+note)
 	}
-	checkState(r, cfg)
+	of := checkState(r, cfg)
 	checkDeadLetter(ctx, r, cfg, ch)
-	checkCluster(ctx, r, cfg)
+	checkCluster(ctx, r, cfg, of)
 	for _, s := range ch.Check(ctx) {
 		if s.Err != nil {
 			r.problem("handler", s.Name, s.Where, s.Err.Error())
@@ -82,10 +82,10 @@ func check(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	return fmt.Errorf("check found %d problems", r.problems)
 }
 
-// checkState looks into the state and leaves it as it is.
-func checkState(r *report, cfg *config.Config) {
+// checkState looks into the state and leaves it as it is. It returns whose it is.
+func checkState(r *report, cfg *config.Config) state.Cluster {
 	if cfg.StateDir == "" {
-		return
+		return state.Cluster{}
 	}
 	found, err := state.Inspect(cfg.StateDir)
 	switch {
@@ -96,8 +96,9 @@ func checkState(r *report, cfg *config.Config) {
 	case !found.Exists:
 		r.row("state", cfg.StateDir, "", "ok, none yet: it begins with a baseline")
 	default:
-		r.row("state", cfg.StateDir, "", fmt.Sprintf("ok, %d changes wait", found.Waiting))
+		r.row("state", cfg.StateDir, "", fmt.Sprintf("ok, waiting changes: %d", found.Waiting))
 	}
+	return found.Cluster
 }
 
 func checkDeadLetter(ctx context.Context, r *report, cfg *config.Config, ch *chain.Chain) {
@@ -123,14 +124,18 @@ func checkDeadLetter(ctx context.Context, r *report, cfg *config.Config, ch *cha
 		r.row("dead letter", path, "file", "ok, the folder is made at the start")
 		return
 	}
-	if err := deadletter.Check(path); err != nil {
+	err := notTheState(cfg, path)
+	if err == nil {
+		err = deadletter.Check(path)
+	}
+	if err != nil {
 		r.problem("dead letter", path, "file", err.Error())
 		return
 	}
 	r.row("dead letter", path, "file", "ok")
 }
 
-func checkCluster(ctx context.Context, r *report, cfg *config.Config) {
+func checkCluster(ctx context.Context, r *report, cfg *config.Config, of state.Cluster) {
 	api, served, err := connect(ctx, cfg)
 	if err != nil {
 		r.problem("cluster", "-", "", err.Error())
@@ -143,6 +148,11 @@ func checkCluster(ctx context.Context, r *report, cfg *config.Config) {
 		}
 	}
 	r.row("cluster", name, api.Host(), result)
+	if cfg.StateDir != "" {
+		if err := of.Admits(state.Cluster{Name: name, UID: api.ClusterUID(ctx)}); err != nil {
+			r.problem("state", cfg.StateDir, "", "it "+err.Error())
+		}
+	}
 	p := plan.Of(cfg, served, nil)
 	for _, err := range p.Errs() {
 		r.problem("resource", "-", "", err.Error())

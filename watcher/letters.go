@@ -2,10 +2,13 @@ package watcher
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/config"
 	"github.com/kwatchman/kwatchman/watcher/deadletter"
+	"github.com/kwatchman/kwatchman/watcher/state"
 )
 
 // letters is the dead letter of a run, with what has to be closed.
@@ -42,9 +45,32 @@ func deadLetter(cfg *config.Config, ch *chain.Chain) (letters, error) {
 	if path == "" {
 		return letters{close: func() {}}, nil
 	}
+	if err := notTheState(cfg, path); err != nil {
+		return letters{}, err
+	}
 	file, err := deadletter.NewFile(path)
 	if err != nil {
 		return letters{}, err
 	}
 	return letters{file, func() {}}, nil
+}
+
+// notTheState refuses a dead letter that is the file of the state.
+func notTheState(cfg *config.Config, path string) error {
+	if cfg.StateDir != "" && sameFile(path, filepath.Join(cfg.StateDir, state.FileName)) {
+		return fmt.Errorf("KW_DEAD_LETTER: %s is the state itself: want another file", path)
+	}
+	return nil
+}
+
+// sameFile tells whether two paths lead to one file, or would.
+func sameFile(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	if errA == nil && errB == nil {
+		return os.SameFile(infoA, infoB)
+	}
+	a, errA = filepath.Abs(a)
+	b, errB = filepath.Abs(b)
+	return errA == nil && errB == nil && a == b
 }

@@ -48,7 +48,7 @@ func rbac(ctx context.Context, cfg *config.Config, account string, w io.Writer) 
 	if len(validation.IsDNS1123Subdomain(name)) > 0 || ok && len(validation.IsDNS1123Label(namespace)) > 0 {
 		return fmt.Errorf("--service-account: %.80q is no [namespace/]name", account)
 	}
-	api, _, p, err := survey(ctx, cfg)
+	api, _, p, err := survey(ctx, cfg, nil)
 	if err != nil {
 		return err
 	}

@@ -20,13 +20,14 @@ import (
 )
 
 func replayCommand(name string, load func(*cobra.Command) (*config.Config, error), functions map[string]Function) *cobra.Command {
-	var step int
+	var from string
 	cmd := &cobra.Command{
 		Use: "replay FILE", Short: "Send the events of a dead letter again, from the step that failed",
 		Long: "Sends the events of a dead letter's file along the configured chain, each from the step that\n" +
 			"failed, one object's in their order. No cluster is asked and no state is opened, so it may be\n" +
 			"used beside a running watcher. The file is not changed; what is given up again goes to the\n" +
-			"configured dead letter. The exit code is 0 if every event was delivered or stopped by a step.",
+			"configured dead letter, unless that is the file itself. The exit code is 0 if every line was\n" +
+			"an event and every event was delivered or stopped by a step.",
 		Example: "  mv dead-letter.jsonl replay.jsonl   # the watcher goes on with a new file\n  " +
 			name + " replay replay.jsonl && rm replay.jsonl",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -40,94 +41,121 @@ func replayCommand(name string, load func(*cobra.Command) (*config.Config, error
 			if err != nil {
 				return err
 			}
-			if cmd.Flags().Changed("step") && step < 1 {
-				return errors.New("--step: bad value: want 1 for the first step, or more")
+			r := &replay{path: args[0], log: logger(os.Stderr, cfg.LogLevel), out: cmd.OutOrStdout()}
+			if cmd.Flags().Changed("step") {
+				if r.step, err = strconv.Atoi(from); err != nil || r.step < 1 {
+					return errors.New("--step: bad value: want 1 for the first step, or more")
+				}
 			}
-			return replay(cmd.Context(), cfg, functions, args[0], step, cmd.OutOrStdout())
+			return r.run(cmd.Context(), cfg, functions)
 		},
 	}
-	cmd.Flags().IntVar(&step, "step", 0, "the step to begin at, whatever the events say; 1 is the first")
+	cmd.Flags().StringVar(&from, "step", "", "the step to begin at, whatever the events say; 1 is the first")
 	return cmd
 }
 
 // replay sends what a file holds.
-func replay(ctx context.Context, cfg *config.Config, functions map[string]Function, path string, step int, out io.Writer) error {
-	log := logger(os.Stderr, cfg.LogLevel)
-	slog.SetDefault(logger(os.Stderr, slog.LevelError)) // see run
-	ch, _, err := assemble(cfg, functions, log, true)   // what is not sent is still in the file
+type replay struct {
+	path string
+	step int // to begin at; 0: what each event says
+	log  *slog.Logger
+	out  io.Writer
+
+	chain  *chain.Chain
+	again  string // the dead letter for what is given up once more; empty: none, or the file itself
+	all    []*letter
+	broken int // lines that are no events
+}
+
+func (r *replay) run(ctx context.Context, cfg *config.Config, functions map[string]Function) (err error) {
+	slog.SetDefault(logger(os.Stderr, slog.LevelError))     // see run
+	r.chain, _, err = assemble(cfg, functions, r.log, true) // what is not sent is still in the file
 	if err != nil {
 		return err
 	}
-	file, err := deadletter.Open(path)
+	file, err := deadletter.Open(r.path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	letters, err := openDeadLetter(cfg, ch)
-	if err != nil {
+	if box := cfg.DeadLetterFile(); box != "" && sameFile(box, r.path) {
+		r.chain.SetDeadLetter(itself(r.path))
+	} else {
+		letters, err := openDeadLetter(cfg, r.chain)
+		if err != nil {
+			return err
+		}
+		defer letters.close()
+		r.again = letters.name()
+	}
+	if err := r.read(file); err != nil {
 		return err
 	}
-	defer letters.close()
-	all, err := readLetters(file, ch, step, log)
-	if err != nil {
-		return err
-	}
-	log.Info("replaying", "file", path, "events", len(all), "chain", ch.Steps(), "deadLetter", letters.name())
-	return sendAgain(ctx, ch, all, path, log, out)
+	r.log.Info("replaying", "file", r.path, "events", len(r.all), "chain", r.chain.Steps(), "deadLetter", r.again)
+	return r.send(ctx)
 }
 
-// readLetters reads the whole file before anything is sent, so that a mistake
-// in it sends no half of it.
-func readLetters(file *deadletter.Reader, ch *chain.Chain, step int, log *slog.Logger) ([]*letter, error) {
-	var all []*letter
+// itself is the dead letter of a replay whose file it is already: what is given
+// up again is still there.
+type itself string
+
+func (i itself) Name() string                            { return string(i) }
+func (i itself) Put(context.Context, *event.Event) error { return nil }
+
+// read reads the whole file before anything is sent, so that a mistake in it
+// sends no half of it.
+func (r *replay) read(file *deadletter.Reader) error {
 	said := map[string]int{}
-	err := file.Each(func(at deadletter.Letter, e event.Event) error {
+	return file.Each(func(at deadletter.Letter, e event.Event) error {
 		place, _ := strconv.Atoi(e.Extensions[chain.FailedStep])
 		dest := e.Extensions[chain.ErrorDest]
-		if step > 0 {
-			place, dest = step, ""
+		if r.step > 0 {
+			place, dest = r.step, ""
 		} else if place == 0 && dest == "" {
 			place = 1 // it says nothing, as an event that was recorded
 		}
-		begin, moved, ok := ch.StepOf(place, dest)
+		begin, moved, ok := r.chain.StepOf(place, dest)
 		switch {
-		case !ok && step > 0:
-			return fmt.Errorf("--step %d: the chain has fewer steps", step)
+		case !ok && r.step > 0:
+			return fmt.Errorf("--step %d: the chain has fewer steps", r.step)
 		case !ok:
 			return fmt.Errorf("it failed at step %d (%.80q), which the configured chain does not have: "+
 				"configure the chain that it came from, or say with --step where to begin", place, dest)
 		case moved && said[dest] != begin+1:
 			said[dest] = begin + 1
-			log.Warn("the chain is another one than that of the dead letter", "failed", dest, "at", place, "begin", ch.Steps()[begin])
+			r.log.Warn("the chain is another one than that of the dead letter", "failed", dest, "at", place, "begin", r.chain.Steps()[begin])
 		}
-		all = append(all, &letter{file: file, at: at, lane: e.Subject, step: begin})
+		r.all = append(r.all, &letter{file: file, at: at, lane: e.Subject, step: begin})
 		return nil
-	}, func(line int) { log.Warn("line is cut short and passed over", "line", line) })
-	return all, err
+	}, func(line int) {
+		r.broken++
+		r.log.Warn("line is no event, as a crash or a full disk leaves one behind; it is passed over", "line", line)
+	})
 }
 
 // tell is how often a replay says how far it is.
 const tell = 10 * time.Second
 
-func sendAgain(ctx context.Context, ch *chain.Chain, all []*letter, path string, log *slog.Logger, out io.Writer) error {
+// send delivers until all is done or ctx ends.
+func (r *replay) send(ctx context.Context) error {
 	var left atomic.Int64
-	left.Store(int64(len(all)))
+	left.Store(int64(len(r.all)))
 	done := make(chan struct{})
-	if len(all) == 0 {
+	if len(r.all) == 0 {
 		close(done)
 	}
-	for _, l := range all {
+	for _, l := range r.all {
 		l.done = func() {
 			if left.Add(-1) == 0 {
 				close(done)
 			}
 		}
-		ch.PushAt(l, l.step)
+		r.chain.PushAt(l, l.step)
 	}
 	delivery, breakOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer breakOff()
 	ended := make(chan int, 1)
-	go func() { ended <- ch.Run(delivery) }()
+	go func() { ended <- r.chain.Run(delivery) }()
 	told := time.NewTicker(tell)
 	defer told.Stop()
 	for waiting := true; waiting; {
@@ -135,25 +163,37 @@ func sendAgain(ctx context.Context, ch *chain.Chain, all []*letter, path string,
 		case <-done:
 			waiting = false
 		case <-ctx.Done():
+			r.log.Info("stopping, what is in flight comes to its end; again to end at once", "left", left.Load())
 			waiting = false
 		case <-told.C:
-			log.Info("replaying", "left", left.Load())
+			r.log.Info("replaying", "left", left.Load())
 		}
 	}
 	grace := time.AfterFunc(stopTimeout, breakOff)
 	defer grace.Stop()
-	ch.Close()
-	unsent := <-ended
-	delivered, givenUp := ch.Counts()
-	if _, err := fmt.Fprintf(out, "%d of %d events delivered or stopped by a step, %d given up again, %d not sent\n",
-		delivered, len(all), givenUp, unsent); err != nil {
+	r.chain.Close()
+	return r.report(<-ended)
+}
+
+// report says what became of the events.
+func (r *replay) report(unsent int) error {
+	delivered, givenUp := r.chain.Counts()
+	text := fmt.Sprintf("%d of %d events delivered or stopped by a step, %d given up again, %d not delivered", delivered, len(r.all), givenUp, unsent)
+	if r.broken > 0 {
+		text += fmt.Sprintf(", and lines that are no events: %d", r.broken)
+	}
+	if _, err := fmt.Fprintln(r.out, text); err != nil {
 		return err
 	}
 	switch {
 	case unsent > 0:
-		return fmt.Errorf("replay: stopped before %d of %d events were sent; they are still in %s", unsent, len(all), path)
+		return fmt.Errorf("replay: stopped before %d of %d events were delivered; they are still in %s", unsent, len(r.all), r.path)
+	case givenUp > 0 && r.again != "":
+		return fmt.Errorf("replay: %d of %d events were given up again; they are in %s now", givenUp, len(r.all), r.again)
 	case givenUp > 0:
-		return fmt.Errorf("replay: %d of %d events were given up again; they are still in %s", givenUp, len(all), path)
+		return fmt.Errorf("replay: %d of %d events were given up again; they are still in %s", givenUp, len(r.all), r.path)
+	case r.broken > 0:
+		return fmt.Errorf("replay: lines of %s that are no events: %d; the log names them", r.path, r.broken)
 	}
 	return nil
 }

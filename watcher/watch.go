@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -72,7 +74,12 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 
 // reach asks the API server all that a start needs to know.
 func reach(ctx context.Context, cfg *config.Config, st *state.State, zip *object.Compressor, log *slog.Logger) (*follower, *plan.Plan, error) {
-	api, served, p, err := survey(ctx, cfg)
+	current := map[client.Place]schema.GroupVersionResource{}
+	kept, _ := st.Kept()
+	for _, k := range kept {
+		current[k.Place()] = k.Resource
+	}
+	api, served, p, err := survey(ctx, cfg, current)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -106,13 +113,14 @@ func connect(ctx context.Context, cfg *config.Config) (*client.Client, *client.D
 	return api, served, err
 }
 
-// survey finds what is configured among what the API server serves.
-func survey(ctx context.Context, cfg *config.Config) (*client.Client, *client.Discovery, *plan.Plan, error) {
+// survey finds what is configured among what the API server serves; current is
+// what is watched already, see plan.Of.
+func survey(ctx context.Context, cfg *config.Config, current map[client.Place]schema.GroupVersionResource) (*client.Client, *client.Discovery, *plan.Plan, error) {
 	api, served, err := connect(ctx, cfg)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	p := plan.Of(cfg, served, nil)
+	p := plan.Of(cfg, served, current)
 	return api, served, p, p.Err()
 }
 

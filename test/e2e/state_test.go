@@ -216,6 +216,82 @@ func TestACustomResourceIsFollowedOverARestart(t *testing.T) {
 	require.Len(t, sink.got(""), 4)
 }
 
+func TestAServedVersionStaysInUseOverARestart(t *testing.T) {
+	c := crontabs{cluster: newCluster(t)}
+	c.group = c.namespace + ".example.com"
+	t.Cleanup(func() { c.deleteCluster(crds, "crontabs."+c.group) })
+	c.define(map[string]bool{"v1": true})
+	c.create(c.in("v1"), c.tab("v1", "tab", "1"))
+	sink := record(t, nil)
+	w := c.startWatcher("KW_HANDLERS="+sink.URL, "KW_RESOURCES=crontabs."+c.group, "KW_STATE_DIR="+t.TempDir())
+	require.Equal(t, 0, w.stop())
+	c.define(map[string]bool{"v1": true, "v2": true}) // v2 is the one that is preferred now
+	c.reschedule("v1", "tab", "2")
+	c.reschedule("v1", "tab", "3")
+	w = w.again()
+	schedule := func() string {
+		got := sink.got("tab")
+		if len(got) == 0 {
+			return ""
+		}
+		return string(got[len(got)-1].Object)
+	}
+	eventually(t, func() bool { return strings.Contains(schedule(), `"schedule":"3"`) }, "the last state")
+	require.Equal(t, 0, w.stop())
+	for _, e := range sink.got("tab") {
+		require.Equal(t, c.group+"/v1", e.APIVersion)
+	}
+	if len(sink.got("tab")) < 2 { // the API server has no history of a resource whose definition changed
+		require.Contains(t, w.stderr.String(), "changes in between are merged")
+	}
+}
+
+func TestCheckTellsOfTheStateWhatAStartWould(t *testing.T) {
+	c := newCluster(t)
+	sink := record(t, nil)
+	dir := t.TempDir()
+	w := c.startWatcher("KW_HANDLERS="+sink.URL, "KW_RESOURCES=cm", "KW_STATE_DIR="+dir)
+	check := func(env ...string) (int, string) {
+		t.Helper()
+		code, out, _ := runToEnd(t, "watcher", []string{"check"}, append(append([]string{}, w.cmd.Env...), env...))
+		return code, out
+	}
+	code, out := check()
+	require.Equal(t, 0, code, out)
+	require.Regexp(t, `state +`+dir+` +ok, in use by a watcher`, out)
+	require.Equal(t, 0, w.stop())
+	code, out = check()
+	require.Equal(t, 0, code, out)
+	require.Regexp(t, `state +`+dir+` +ok, waiting changes: 0`, out)
+	require.Regexp(t, `dead letter +`+dir+`/dead-letter.jsonl +file +ok`, out)
+	code, out = check("KW_STATE_DIR=" + filepath.Join(t.TempDir(), "new", "folder"))
+	require.Equal(t, 0, code, out)
+	require.Contains(t, out, "ok, none yet: it begins with a baseline")
+
+	pipe := t.TempDir()
+	require.NoError(t, syscall.Mkfifo(filepath.Join(pipe, "state.db"), 0o600))
+	empty := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(empty, "state.db"), nil, 0o600))
+	for _, tc := range []struct{ env, want string }{
+		{"KW_STATE_DIR=/dev/null", "PROBLEM: KW_STATE_DIR: /dev/null"},
+		{"KW_STATE_DIR=" + pipe, "is no regular file"},
+		{"KW_STATE_DIR=" + empty, "is damaged (it is empty)"},
+		{"KW_DEAD_LETTER=" + dir + "/state.db", "is the state itself: want another file"},
+		{"KW_DEAD_LETTER=http://127.0.0.1:1/very-secret-token", "dead letter    http://127.0.0.1:1"},
+	} {
+		code, out = check(tc.env)
+		require.Equal(t, 1, code, out)
+		require.Contains(t, out, tc.want)
+		require.NotContains(t, out, "very-secret-token")
+		if strings.HasPrefix(tc.env, "KW_DEAD_LETTER=http") {
+			continue // it may be back when it is needed
+		}
+		code, _, stderr := runToEnd(t, "watcher", nil, append(append([]string{}, w.cmd.Env...), tc.env))
+		require.Equal(t, 1, code)
+		require.Equal(t, 1, strings.Count(stderr, "\n"), "a start says so in one line: %s", stderr)
+	}
+}
+
 func TestAStopHandsBackWhatWaitsAndAnotherRunDeliversIt(t *testing.T) {
 	c := newCluster(t)
 	entered, release := make(chan string, 100), make(chan struct{})
@@ -379,13 +455,17 @@ func TestRetriesThatEndLeadToTheDeadLetterAndReplayGoesOnFromTheStep(t *testing.
 	require.NoError(t, os.Rename(path, moved))
 	code, out, stderr := runToEnd(t, "watcher", []string{"replay", moved}, w.cmd.Env)
 	require.Equal(t, 1, code)
-	require.Equal(t, "0 of 2 events delivered or stopped by a step, 2 given up again, 0 not sent\n", out)
-	require.Contains(t, stderr, "watcher: replay: 2 of 2 events were given up again; they are still in "+moved)
+	require.Equal(t, "0 of 2 events delivered or stopped by a step, 2 given up again, 0 not delivered\n", out)
+	require.Contains(t, stderr, "watcher: replay: 2 of 2 events were given up again; they are in "+path+" now")
 	require.Len(t, letters(t, path), 2, "and in the dead letter anew")
+	code, _, stderr = runToEnd(t, "watcher", []string{"replay", path}, w.cmd.Env)
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, "they are still in "+path)
+	require.Len(t, letters(t, path), 2, "the dead letter itself does not double")
 	failing.Store(false)
 	code, out, stderr = runToEnd(t, "watcher", []string{"replay", moved}, w.cmd.Env)
 	require.Equal(t, 0, code, stderr)
-	require.Equal(t, "2 of 2 events delivered or stopped by a step, 0 given up again, 0 not sent\n", out)
+	require.Equal(t, "2 of 2 events delivered or stopped by a step, 0 given up again, 0 not delivered\n", out)
 	require.Equal(t, []event.Action{event.Add, event.Update}, actions(last.got("a")), "in order")
 	require.Len(t, first.got("a"), 2, "the steps before are not repeated")
 	for _, e := range last.got("a") {
@@ -446,7 +526,7 @@ func TestAReplayThatCannotBeIsOneLine(t *testing.T) {
 		"another chain":    {[]string{file("good.jsonl", string(good)+"\n")}, `it failed at step 2 ("http://elsewhere:80"), which the configured chain does not have`},
 		"a step too many":  {[]string{"--step", "2", file("good.jsonl", string(good)+"\n")}, "--step 2: the chain has fewer steps"},
 		"a step of none":   {[]string{"--step", "0", file("good.jsonl", string(good)+"\n")}, "--step: bad value: want 1 for the first step, or more"},
-		"a step that is a": {[]string{"--step", "a", "x"}, "--step"},
+		"a step that is a": {[]string{"--step", "a", "x"}, "--step: bad value: want 1 for the first step, or more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := runToEnd(t, "watcher", append([]string{"replay"}, tc.args...), []string{"KW_HANDLERS=" + sink.URL})
@@ -460,8 +540,8 @@ func TestAReplayThatCannotBeIsOneLine(t *testing.T) {
 	require.Empty(t, sink.got(""), "nothing is sent")
 	cut := file("cut.jsonl", string(good)+"\n"+string(good)[:100]+"\n"+string(good)+"\n")
 	code, stdout, stderr := runToEnd(t, "watcher", []string{"replay", "--step=1", cut}, []string{"KW_HANDLERS=" + sink.URL})
-	require.Equal(t, 0, code, stderr)
-	require.Contains(t, stdout, "2 of 2 events delivered")
-	require.Contains(t, stderr, `"msg":"line is cut short and passed over","line":2`)
+	require.Equal(t, 1, code, "and && rm removes nothing")
+	require.Equal(t, "2 of 2 events delivered or stopped by a step, 0 given up again, 0 not delivered, and lines that are no events: 1\n", stdout)
+	require.Contains(t, stderr, "watcher: replay: lines of "+cut+" that are no events: 1; the log names them\n")
 	require.Len(t, sink.got("b"), 2)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -83,6 +84,9 @@ func cause(err error) error {
 		return errors.New("no answer in time")
 	case errors.Is(err, context.Canceled):
 		return errors.New("broken off")
+	}
+	if errors.Is(err, io.EOF) {
+		return errors.New("connection closed without an answer")
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return fmt.Errorf("not reachable: %w", op.Err)

@@ -54,8 +54,8 @@ func (r *Reader) Close() error { return r.file.Close() }
 // Each calls for every event of the file, in order, until of returns an error.
 // JSON that is no event is an error that names its line and holds nothing of it.
 // A line that is no JSON, as a crash or a full disk leaves one behind, is told
-// to cut and passed over.
-func (r *Reader) Each(of func(Letter, event.Event) error, cut func(line int)) error {
+// to broken and passed over.
+func (r *Reader) Each(of func(Letter, event.Event) error, broken func(line int)) error {
 	lines := bufio.NewReaderSize(io.NewSectionReader(r.file, 0, r.size), 64<<10)
 	l := Letter{}
 	for {
@@ -74,7 +74,7 @@ func (r *Reader) Each(of func(Letter, event.Event) error, cut func(line int)) er
 			case bad != nil && json.Valid(raw):
 				return fmt.Errorf("%s: line %d is no event of kwatchman: %w", r.file.Name(), l.Line, bad)
 			case bad != nil:
-				cut(l.Line)
+				broken(l.Line)
 			default:
 				if err := of(l, e); err != nil {
 					return fmt.Errorf("%s: line %d: %w", r.file.Name(), l.Line, err)

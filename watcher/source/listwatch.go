@@ -2,16 +2,20 @@ package source
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 )
@@ -46,13 +50,14 @@ type listWatch struct {
 	notServed func()
 
 	mu       sync.Mutex
-	failing  bool   // it has been said
-	version  string // where a watch can resume; empty: nowhere
-	refused  int    // resumes refused in a row
-	resumed  bool   // the last List answered from the resume point
-	watched  bool   // a watch has been opened before
-	opened   bool   // and since takeWatched
-	reported bool   // the first list has been reported
+	failing  bool      // it has been said
+	version  string    // where a watch can resume; empty: nowhere
+	fresh    time.Time // when a list gave version; zero: none did
+	refused  int       // resumes refused in a row
+	resumed  bool      // the last List answered from the resume point
+	watched  bool      // a watch has been opened before
+	opened   bool      // and since takeWatched
+	reported bool      // the first list has been reported
 	closed   bool
 	streams  sync.WaitGroup
 }
@@ -95,7 +100,14 @@ func (lw *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptio
 		return nil, context.Canceled
 	}
 	opts.Watch = true
-	body, err := lw.open(ctx, opts)
+	var body io.ReadCloser
+	var err error
+	if !initial {
+		err = lw.checkHistory(ctx, opts.ResourceVersion)
+	}
+	if err == nil {
+		body, err = lw.open(ctx, opts)
+	}
 	if err != nil {
 		lw.streams.Done()
 		if initial {
@@ -111,6 +123,50 @@ func (lw *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptio
 		w.run()
 	}()
 	return w, nil
+}
+
+// checkHistory looks whether the server has the version to resume at in its
+// past. An API server whose etcd was restored may be behind it, and a watch would
+// wait, deaf, until that version comes anew. A version that cannot be compared
+// is taken for good.
+func (lw *listWatch) checkHistory(ctx context.Context, version string) error {
+	if lw.takeFresh() {
+		return nil
+	}
+	body, err := lw.open(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return err
+	}
+	defer closeBody(body)
+	var list struct{ Metadata metav1.ListMeta }
+	if err := json.NewDecoder(body).Decode(&list); err != nil {
+		return fmt.Errorf("decode list: %w", listError(err))
+	}
+	if c, err := resourceversion.CompareResourceVersion(version, list.Metadata.ResourceVersion); err != nil || c <= 0 {
+		return nil
+	}
+	lw.log.Warn("the API server's history went back behind what was seen, as after a restore of its data",
+		"seen", version, "now", list.Metadata.ResourceVersion)
+	return apierrors.NewResourceExpired("the API server's history went back")
+}
+
+// freshFor is how long nobody doubts the version that a list gave.
+const freshFor = 10 * time.Second
+
+// takeFresh tells, once, that the version to resume at comes from a list.
+func (lw *listWatch) takeFresh() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	f := time.Since(lw.fresh) < freshFor
+	lw.fresh = time.Time{}
+	return f
+}
+
+// listed moves the resume point to the version of a list.
+func (lw *listWatch) listed(version string) {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	lw.version, lw.refused, lw.fresh = version, 0, time.Now()
 }
 
 // open starts a request; the caller closes the body.

@@ -62,15 +62,18 @@ func (r *recorder) Replace(items []any, version string) error {
 	for i, item := range items {
 		objects[i] = item.(*object.Object)
 	}
-	if s.lw.wasReported() {
+	switch w := s.seen.Watch(); {
+	case s.lw.wasReported():
 		s.log.Warn("the API server's history is gone, so the objects are listed: changes in between are merged")
+	case w.All || len(w.Only) > 0: // another version, other namespaces, or a start amid a comparison
+		s.log.Warn("the objects are listed and compared with what was seen: changes in between are merged")
 	}
 	r.compare(objects)
 	if r.ctx.Err() == nil && r.watch.Err() == nil {
 		var t state.Tx
 		s.seen.Listed(&t, version)
 		r.apply(&t)
-		s.lw.progress(version)
+		s.lw.listed(version)
 		r.synced()
 	}
 	return nil

@@ -331,7 +331,7 @@ func TestAfterABrokenWatchEachChangeArrivesOnceWithoutANewList(t *testing.T) {
 	s := newServer(t)
 	s.create("a", "0")
 	f := s.follow(nil, nil)
-	lists := s.requests("sendInitialEvents=true") + s.requests("limit=")
+	lists := s.requests("sendInitialEvents=true") + s.requests("limit=500")
 	for i := range 10 {
 		s.edit("a", fmt.Sprint(2*i+1))
 		s.misbehave(func(w http.ResponseWriter, _ *http.Request) bool {
@@ -347,7 +347,7 @@ func TestAfterABrokenWatchEachChangeArrivesOnceWithoutANewList(t *testing.T) {
 		want[i] = fmt.Sprintf("%d→%d", i, i+1)
 	}
 	f.await("a", want...)
-	require.Equal(t, lists, s.requests("sendInitialEvents=true")+s.requests("limit="), "nothing was listed again")
+	require.Equal(t, lists, s.requests("sendInitialEvents=true")+s.requests("limit=500"), "nothing was listed again")
 }
 
 func gone(w http.ResponseWriter, r *http.Request) bool {
@@ -395,6 +395,44 @@ func TestWhereTheHistoryIsGoneTheNetDifferencesArrive(t *testing.T) {
 	s.edit("same", "1")
 	f.await("same", "0→1")
 	require.Equal(t, event.ViaWatch, f.all()[len(f.all())-1].Via)
+}
+
+// A restored etcd is behind what was seen. The proxy says so of its list, and the
+// real API server cannot know of the version to come.
+func TestWhereTheHistoryWentBackTheNetDifferencesArrive(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	dir := t.TempDir()
+	f := s.followIn(dir, nil, nil)
+	s.edit("a", "1")
+	f.await("a", "0→1")
+	require.NoError(t, f.stop())
+	s.edit("a", "2")
+	behind := func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("limit") != "1" {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"kind":"ConfigMapList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`)
+		return true
+	}
+	s.misbehave(behind)
+	next := s.followIn(dir, nil, nil)
+	next.await("a", "1→2")
+	require.Equal(t, event.ViaRelist, next.all()[0].Via)
+	require.Contains(t, next.logs.String(), "history went back behind what was seen")
+
+	// Also while it runs.
+	s.edit("a", "3")
+	next.await("a", "1→2", "2→3")
+	lists := s.requests("sendInitialEvents=true")
+	require.Eventually(t, func() bool {
+		s.proxy.CloseClientConnections()
+		return s.requests("sendInitialEvents=true") > lists
+	}, patience, 200*time.Millisecond, "it lists again")
+	s.misbehave(nil)
+	s.edit("a", "4")
+	next.await("a", "1→2", "2→3", "3→4")
 }
 
 func TestAWatchIsNotReadWhileChangesCannotBeTaken(t *testing.T) {

@@ -12,6 +12,9 @@ import (
 
 // unusable says why a file cannot be opened, and what to do.
 func unusable(path string, err error) error {
+	if _, ok := errors.AsType[said](err); ok {
+		return err
+	}
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("state %s is in use by another process: stop it, or give each watcher a KW_STATE_DIR of its own", path)
@@ -23,9 +26,14 @@ func unusable(path string, err error) error {
 
 // damaged says that a file cannot be trusted. It is left as it is.
 func damaged(path string, err error) error {
-	return fmt.Errorf("state %s is damaged (%w): put back a copy of it, or move it away to start anew "+
-		"without knowing what changed meanwhile", path, err)
+	return said(fmt.Sprintf("state %s is damaged (%v): put back a copy of it, or move it away to start anew "+
+		"without knowing what changed meanwhile", path, err))
 }
+
+// said is an error that says all that there is to say.
+type said string
+
+func (s said) Error() string { return string(s) }
 
 // cannotWrite says what to do about a folder or a file.
 func cannotWrite(path string, err error) error {

@@ -35,7 +35,10 @@ type file struct {
 	path string
 	db   *bolt.DB
 
-	mapped time.Time // when the pages were last given back; of the writer
+	// Of the writer: when the mapped pages were last given back, and how many
+	// bytes were written since.
+	mapped  time.Time
+	written int
 }
 
 func (f *file) object(resource, key string, whole bool) (o *object.Object, err error) {
@@ -115,6 +118,10 @@ func (f *file) view(read func(*bolt.Tx) error) error {
 }
 
 func (f *file) commit(b *batch) error {
+	if b.writesNothing() { // it only trims
+		f.giveBack()
+		return nil
+	}
 	err := f.db.Update(func(tx *bolt.Tx) error {
 		for _, write := range []func(*bolt.Tx, *batch) error{writeStart, writeObjects, writeQueue, writeWatches} {
 			if err := write(tx, b); err != nil {
@@ -126,22 +133,26 @@ func (f *file) commit(b *batch) error {
 	if err != nil {
 		return fmt.Errorf("state: %w", cannotWrite(f.path, err))
 	}
-	f.giveBack()
+	f.written += b.bytes
+	if b.trim || f.written > mapMuch || time.Since(f.mapped) > mapFor {
+		f.giveBack()
+	}
 	return nil
 }
 
-// mapFor is how long pages of the file stay in the process's memory.
-const mapFor = time.Second
+// Pages of the file stay in the process's memory for mapFor, or until so many
+// bytes were written.
+const (
+	mapFor  = time.Second
+	mapMuch = 1 << 20
+)
 
 // giveBack keeps the process small: what is read of the file is the kernel's.
 func (f *file) giveBack() {
-	if time.Since(f.mapped) < mapFor {
-		return
-	}
 	if info, err := os.Stat(f.path); err == nil {
 		unmapped(f.db, info.Size())
 	}
-	f.mapped = time.Now()
+	f.mapped, f.written = time.Now(), 0
 }
 
 func writeObjects(tx *bolt.Tx, b *batch) error {
@@ -151,6 +162,7 @@ func writeObjects(tx *bolt.Tx, b *batch) error {
 		if err != nil {
 			return err
 		}
+		of.FillPercent = 0.8 // lists come sorted
 		o := b.objects[id]
 		if o == nil {
 			err = of.Delete([]byte(id.key))

@@ -127,8 +127,8 @@ func TestAStateIsOfOneCluster(t *testing.T) {
 		"the same":              {claim{"prod", "u1"}, claim{"prod", "u1"}, ""},
 		"by another name":       {claim{"prod", "u1"}, claim{"production", "u1"}, ""},
 		"no longer readable":    {claim{"prod", "u1"}, claim{"prod", ""}, ""},
-		"another of that name":  {claim{"prod", "u1"}, claim{"prod", "u2"}, "belongs to another cluster (prod, of kube-system's UID u1)"},
-		"another name, no UIDs": {claim{"prod", ""}, claim{"test", "u2"}, "belongs to the cluster prod: give each cluster"},
+		"another of that name":  {claim{"prod", "u1"}, claim{"prod", "u2"}, "belongs to another cluster: its namespace kube-system has the UID u1, not u2: give each"},
+		"another name, no UIDs": {claim{"prod", ""}, claim{"test", "u2"}, "belongs to the cluster prod, not test: give each cluster"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/kwatchman/kwatchman/internal/access"
 	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
@@ -37,10 +38,10 @@ func openFile(dir string) (*file, *kept, error) {
 			return nil, nil, fmt.Errorf("KW_STATE_DIR: %w", cannotWrite(path, err))
 		}
 	case err == nil && !info.Mode().IsRegular():
-		return nil, nil, fmt.Errorf("KW_STATE_DIR: %s is no regular file: it should be one that kwatchman makes itself", path)
+		return nil, nil, notRegular(path)
 	}
-	if _, err := inspect(path, lockTimeout, false); err != nil {
-		return nil, nil, err
+	if _, err := inspect(path, lockTimeout); err != nil {
+		return nil, nil, unusable(path, err)
 	}
 	// The freelist is found anew at the next open instead of being written with
 	// each transaction: after a long queue it would be megabytes.
@@ -127,45 +128,85 @@ type Found struct {
 	Exists  bool
 	Locked  bool // by another process, and so not looked into
 	Waiting int  // changes in the queue
+	Cluster Cluster
 }
 
 // Inspect looks into the state of a folder and changes nothing.
 func Inspect(dir string) (Found, error) {
 	path := filepath.Join(dir, FileName)
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Found{}, nil
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Found{}, creatable(dir)
+	case err != nil:
+		return Found{}, fmt.Errorf("KW_STATE_DIR: %w", cannotWrite(path, err))
+	case !info.Mode().IsRegular():
+		return Found{}, notRegular(path)
 	}
-	if err != nil {
-		return Found{}, fmt.Errorf("KW_STATE_DIR: %w", err)
+	if err := access.Writable(path); err != nil {
+		return Found{}, fmt.Errorf("state: %w", cannotWrite(path, err))
 	}
-	waiting, err := inspect(path, 100*time.Millisecond, true)
+	found, err := inspect(path, 100*time.Millisecond)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return Found{Exists: true, Locked: true}, nil
 	}
-	return Found{Exists: true, Waiting: waiting}, err
+	found.Exists = true
+	return found, err
+}
+
+// creatable tells why a folder could not be made or written into.
+func creatable(dir string) error {
+	there := dir
+	for {
+		info, err := os.Stat(there)
+		if errors.Is(err, fs.ErrNotExist) && filepath.Dir(there) != there {
+			there = filepath.Dir(there)
+			continue
+		}
+		if err == nil && !info.IsDir() {
+			err = syscall.ENOTDIR
+		}
+		if err == nil {
+			err = access.Writable(there)
+		}
+		if err != nil {
+			return fmt.Errorf("KW_STATE_DIR: %w", cannotWrite(there, err))
+		}
+		return nil
+	}
+}
+
+func notRegular(path string) error {
+	return fmt.Errorf("KW_STATE_DIR: %s is no regular file: it should be one that kwatchman makes itself", path)
 }
 
 // inspect reads everything once before bbolt may write: it would follow a
-// broken page where nobody can catch its fall.
-func inspect(path string, timeout time.Duration, rawTimeout bool) (waiting int, err error) {
+// broken page where nobody can catch its fall. The error may be
+// berrors.ErrTimeout.
+func inspect(path string, timeout time.Duration) (found Found, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a part of the file that is not there is a fault
 	defer func() {
 		if r := recover(); r != nil {
 			err = damaged(path, errors.New("a page cannot be followed"))
 		}
 	}()
-	db, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true, Timeout: timeout, NoStatistics: true})
-	if rawTimeout && errors.Is(err, berrors.ErrTimeout) {
-		return 0, err
-	}
-	if err != nil {
-		return 0, unusable(path, err)
-	}
-	defer func() { _ = db.Close() }() // it was only read
 	info, err := os.Stat(path)
 	if err != nil {
-		return 0, unusable(path, err)
+		return found, unusable(path, err)
+	}
+	if info.Size() == 0 {
+		return found, damaged(path, errors.New("it is empty"))
+	}
+	db, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true, Timeout: timeout, NoStatistics: true})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return found, err
+	}
+	if err != nil {
+		return found, unusable(path, err)
+	}
+	defer func() { _ = db.Close() }()          // it was only read
+	if info, err = os.Stat(path); err != nil { // whoever had it may have let it grow
+		return found, unusable(path, err)
 	}
 	err = db.View(func(tx *bolt.Tx) error {
 		if tx.Size() > info.Size() {
@@ -177,16 +218,16 @@ func inspect(path string, timeout time.Duration, rawTimeout bool) (waiting int, 
 		if err := checkFormat(tx); err != nil {
 			return err
 		}
-		waiting, err = checkAll(tx)
+		found.Cluster, found.Waiting, err = checkAll(tx)
 		return err
 	})
 	if _, ok := errors.AsType[newerError](err); ok {
-		return 0, fmt.Errorf("state %s %w", path, err)
+		return found, said(fmt.Sprintf("state %s %v", path, err))
 	}
 	if err != nil {
-		return 0, damaged(path, err)
+		return found, damaged(path, err)
 	}
-	return waiting, nil
+	return found, nil
 }
 
 // checkPages reads the pages that a transaction sees.
@@ -220,13 +261,14 @@ func checkFormat(tx *bolt.Tx) error {
 }
 
 // checkAll reads every record.
-func checkAll(tx *bolt.Tx) (waiting int, err error) {
-	if _, err := readMeta(tx); err != nil {
-		return 0, err
+func checkAll(tx *bolt.Tx) (of Cluster, waiting int, err error) {
+	meta, err := readMeta(tx)
+	if err != nil {
+		return of, 0, err
 	}
 	for _, name := range [][]byte{bucketWatches, bucketObjects, bucketQueue, bucketInputs} {
 		if tx.Bucket(name) == nil {
-			return 0, fmt.Errorf("bucket %s is missing", name)
+			return of, 0, fmt.Errorf("bucket %s is missing", name)
 		}
 	}
 	check := func(_, v []byte) error {
@@ -241,16 +283,16 @@ func checkAll(tx *bolt.Tx) (waiting int, err error) {
 		return objects.Bucket(resource).ForEach(check)
 	})
 	if err != nil {
-		return 0, err
+		return of, 0, err
 	}
 	if err := tx.Bucket(bucketInputs).ForEach(check); err != nil {
-		return 0, err
+		return of, 0, err
 	}
 	err = tx.Bucket(bucketQueue).ForEach(func(k, v []byte) error {
 		waiting++
 		return check(k, v)
 	})
-	return waiting, err
+	return meta.cluster, waiting, err
 }
 
 // load reads what a run begins with.

@@ -179,6 +179,7 @@ func (s *Seen) each(ctx context.Context, of func(key string)) error {
 	if err := s.state.Flush(ctx); err != nil {
 		return err
 	}
+	defer s.state.trim()
 	w := s.Watch()
 	return s.state.store.keys(s.resource, func(key string) bool {
 		if namespace, _, _ := strings.Cut(key, "/"); w.holds(namespace) {

@@ -113,6 +113,14 @@ func (s *State) hurry(urgent bool) {
 	}
 }
 
+// trim asks that what a reading of everything has brought into memory goes.
+func (s *State) trim() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next.trim = true
+	s.hurry(false)
+}
+
 // Run writes what is recorded and hands each change that is written to
 // deliver, which must not wait, until Close. An error means that the state
 // cannot be written, and is what everybody else gets from then on.

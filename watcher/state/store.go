@@ -46,6 +46,7 @@ type batch struct {
 	watches map[client.Place]*Watch // nil: no longer followed
 	started *kept                   // what the start writes anew: cluster, since
 	urgent  bool                    // somebody waits for it
+	trim    bool                    // what reading has brought into memory is to go
 }
 
 func newBatch(id uint64) *batch {
@@ -55,7 +56,9 @@ func newBatch(id uint64) *batch {
 	}
 }
 
-func (b *batch) empty() bool {
+func (b *batch) empty() bool { return b.writesNothing() && !b.trim }
+
+func (b *batch) writesNothing() bool {
 	return len(b.objects) == 0 && len(b.changes) == 0 && len(b.done) == 0 && len(b.inputs) == 0 &&
 		len(b.watches) == 0 && b.started == nil
 }
