@@ -101,6 +101,11 @@ func newCluster(t *testing.T) *cluster {
 	if kubeconfig == "" {
 		t.Skip("needs a Kubernetes API server: run it with make test, or set " + kubeconfigEnv)
 	}
+	return newClusterAt(t, kubeconfig)
+}
+
+func newClusterAt(t *testing.T, kubeconfig string) *cluster {
+	t.Helper()
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	require.NoError(t, err)
 	cfg.QPS = -1
