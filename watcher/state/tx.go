@@ -82,7 +82,7 @@ func (s *State) Apply(ctx context.Context, t *Tx) error {
 
 // maxBatch bounds in bytes what is recorded and not yet written: the disk holds
 // the watch back, too.
-const maxBatch = 4 << 20
+const maxBatch = 1 << 20
 
 // room tells whether a transaction may come; the caller holds mu. The size of
 // what comes is not asked for: the last change may pass the limit, so that a
