@@ -47,7 +47,7 @@ faults = KWATCHMAN_FAULTS=$(1) KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/clust
 	$(GO) test -race -v -count=1 -timeout $(2) -run '^TestFault' $(TESTFLAGS) ./test/e2e
 
 .PHONY: test-faults
-test-faults: bin/cluster ## break things on a real API server and count what arrives (10 minutes)
+test-faults: bin/cluster ## break things on a real API server and count what arrives (8 minutes)
 	$(call faults,short,20m)
 
 .PHONY: soak

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +37,15 @@ func newBackup(t *testing.T) *backup {
 	require.NoError(t, err, "%s", out)
 	t.Cleanup(func() {
 		b.end()
+		if t.Failed() {
+			for _, name := range []string{"etcd", "kube-apiserver"} {
+				text, _ := os.ReadFile(filepath.Join(b.dir, "test-"+name+".log"))
+				t.Logf("log of %s:\n%s", name, text[max(0, len(text)-3000):])
+			}
+		}
+		for _, name := range []string{"etcd", "kube-apiserver"} {
+			_ = os.Remove(filepath.Join(b.dir, "test-"+name+".log"))
+		}
 		out, err := exec.Command(launcher, "stop", "--dir", b.dir).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	})
@@ -76,17 +86,44 @@ func (b *backup) pid(name string) int {
 
 func (b *backup) start() {
 	b.t.Helper()
-	for _, command := range b.commands {
-		cmd := exec.Command(command[0], command[1:]...)
-		cmd.Dir = b.dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		require.NoError(b.t, cmd.Start())
-		b.running = append(b.running, cmd)
-	}
+	b.launch("etcd", b.commands[0])
+	eventually(b.t, func() bool { // the API server ends if it finds no etcd
+		resp, err := http.Get(flagOf(b.t, b.commands[0], "--listen-client-urls=") + "/health")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}, "etcd answers")
+	b.launch("kube-apiserver", b.commands[1])
 	eventually(b.t, func() bool {
 		_, err := b.client.Resource(configMaps).Namespace(b.namespace).List(context.Background(), metav1.ListOptions{})
 		return err == nil
 	}, "the API server answers")
+}
+
+// launch starts a server, whose log is shown if the test fails.
+func (b *backup) launch(name string, command []string) {
+	b.t.Helper()
+	log, err := os.Create(filepath.Join(b.dir, "test-"+name+".log"))
+	require.NoError(b.t, err)
+	defer func() { _ = log.Close() }() // the server has its own
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = b.dir, log, log
+	require.NoError(b.t, cmd.Start())
+	b.running = append(b.running, cmd)
+}
+
+// flagOf is the value of a flag of a command.
+func flagOf(t *testing.T, command []string, flag string) string {
+	t.Helper()
+	for _, arg := range command {
+		if value, ok := strings.CutPrefix(arg, flag); ok {
+			return value
+		}
+	}
+	require.Fail(t, "no flag "+flag)
+	return ""
 }
 
 func (b *backup) end() {
