@@ -178,7 +178,9 @@ func TestFaultAPIServerRestart(t *testing.T) {
 	require.Equal(t, 0, w.stop())
 	merged := l.judge(s.got(), true)
 	// Where the history survived, which the log tells, nothing may be merged.
-	if exact := l.judge(s.got(), false); exact.missing > 0 {
+	exact := l.judge(s.got(), false)
+	t.Logf("%d of %d changes are merged", exact.missing, exact.sent)
+	if exact.missing > 0 {
 		require.Contains(t, w.stderr.String(), "changes in between are merged", "%d are merged", exact.missing)
 	}
 	judged(t, fmt.Sprintf("API server killed, then gone for %s", minute), fmt.Sprintf("%d + 1 times", rounds), merged)

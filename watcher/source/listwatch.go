@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"sync"
 	"time"
 
@@ -53,6 +54,8 @@ type listWatch struct {
 	failing  bool      // it has been said
 	version  string    // where a watch can resume; empty: nowhere
 	fresh    time.Time // when a list gave version; zero: none did
+	oldest   string    // the first version that the server has history from; empty: the newest state is listed
+	went     bool      // since the last progress that has been tried
 	refused  int       // resumes refused in a row
 	resumed  bool      // the last List answered from the resume point
 	watched  bool      // a watch has been opened before
@@ -76,9 +79,7 @@ func (lw *listWatch) ListWithContext(ctx context.Context, opts metav1.ListOption
 	if version != "" {
 		return &metainternal.List{ListMeta: metav1.ListMeta{ResourceVersion: version}}, nil
 	}
-	// The newest state, not one that some server's cache happens to have.
-	opts.ResourceVersion, opts.ResourceVersionMatch = "", ""
-	body, err := lw.open(ctx, opts)
+	body, err := lw.openList(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -86,12 +87,53 @@ func (lw *listWatch) ListWithContext(ctx context.Context, opts metav1.ListOption
 	return lw.decoder.list(body)
 }
 
+// openList lists the state where the server's history begins, if it said where:
+// what comes after it is watched, change by change. Else, or where that state is
+// compacted, it lists the newest state, not one that some server's cache happens
+// to have.
+func (lw *listWatch) openList(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	opts.ResourceVersion, opts.ResourceVersionMatch = "", ""
+	if opts.Continue == "" {
+		if oldest := lw.takeOldest(); oldest != "" {
+			past := opts
+			past.ResourceVersion, past.ResourceVersionMatch = oldest, metav1.ResourceVersionMatchExact
+			body, err := lw.open(ctx, past)
+			if err == nil {
+				return body, nil
+			}
+			lw.log.Debug("the state where the API server's history begins cannot be listed", "version", oldest, "error", err)
+		}
+	}
+	return lw.open(ctx, opts)
+}
+
+// takeOldest gives, once, where the server's history begins.
+func (lw *listWatch) takeOldest() string {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	o := lw.oldest
+	lw.oldest = ""
+	return o
+}
+
+// tooOld is how an API server says where its history begins; one that says it
+// otherwise is listed anew.
+var tooOld = regexp.MustCompile(`too old resource version: \d+ \((\d+)\)`)
+
+// historyFrom is where a server's history begins, as far as it says so.
+func historyFrom(err error) string {
+	if m := tooOld.FindStringSubmatch(err.Error()); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
 // WatchWithContext opens a watch, or a streaming list where the reflector asks for the
 // initial events.
 func (lw *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 	initial := opts.SendInitialEvents != nil && *opts.SendInitialEvents
 	if initial {
-		if lw.resumePoint() != "" {
+		if lw.lists() {
 			return nil, errResume
 		}
 		opts.ResourceVersion = "" // the newest state
@@ -195,7 +237,10 @@ func (lw *listWatch) note(err error) {
 		}
 		lw.failing = false
 	case apierrors.IsGone(err), apierrors.IsResourceExpired(err), apierrors.IsNotFound(err):
-		lw.version, lw.refused = "", 0
+		if lw.version, lw.refused, lw.oldest = "", 0, ""; !lw.went {
+			lw.oldest = historyFrom(err)
+			lw.went = lw.oldest != ""
+		}
 		return // the list that follows says what became of it
 	case apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge),
 		apierrors.HasStatusCause(err, causeBroken), apierrors.IsBadRequest(err), apierrors.IsInvalid(err):
@@ -232,7 +277,15 @@ func (lw *listWatch) sayFailed(err error) {
 func (lw *listWatch) progress(version string) {
 	lw.mu.Lock()
 	defer lw.mu.Unlock()
-	lw.version, lw.refused = version, 0
+	lw.version, lw.refused, lw.went = version, 0, false
+}
+
+// lists tells whether List knows better than a streaming list what is to be
+// listed: nothing, or a state of the past.
+func (lw *listWatch) lists() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	return lw.version != "" || lw.oldest != ""
 }
 
 func (lw *listWatch) resumePoint() string {

@@ -397,6 +397,74 @@ func TestWhereTheHistoryIsGoneTheNetDifferencesArrive(t *testing.T) {
 	require.Equal(t, event.ViaWatch, f.all()[len(f.all())-1].Via)
 }
 
+// An API server that has restarted has history since then only, and says since
+// when.
+func TestChangesSinceTheHistoryBeginsArriveOneByOne(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	s.create("gone", "0")
+	f := s.follow(nil, nil)
+	s.misbehave(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	})
+	s.proxy.CloseClientConnections()
+	s.edit("a", "1")
+	s.edit("a", "2")
+	raw, err := s.direct.Get().AbsPath(s.path("")).Param("limit", "1").Do(context.Background()).Raw()
+	require.NoError(t, err)
+	var list struct{ Metadata metav1.ListMeta }
+	require.NoError(t, json.Unmarshal(raw, &list))
+	begins := list.Metadata.ResourceVersion
+	s.edit("a", "3")
+	s.do("DELETE", s.path("gone"), "")
+	s.edit("a", "4")
+	var refused atomic.Bool
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("watch") == "" || refused.Swap(true) {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusGone)
+		_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,`+
+			`"message":"too old resource version: 1 (%s)"}`, begins)
+		return true
+	})
+	f.await("a", "0→2", "2→3", "3→4")
+	f.await("gone", "0→")
+	require.Equal(t, 1, s.requests("resourceVersionMatch=Exact"))
+	vias := map[string]int{}
+	for _, e := range f.all() {
+		vias[e.Via]++
+	}
+	require.Equal(t, map[string]int{event.ViaRelist: 1, event.ViaWatch: 3}, vias)
+}
+
+func TestAHistoryThatCannotBeListedIsComparedWithTheNewestState(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	f := s.follow(nil, nil)
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		exact := r.URL.Query().Get("resourceVersionMatch") == "Exact"
+		watch := r.URL.Query().Get("watch") != "" && r.URL.Query().Get("sendInitialEvents") == ""
+		if !exact && !watch {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusGone)
+		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410,`+
+			`"message":"too old resource version: 1 (2)"}`)
+		return true
+	})
+	s.proxy.CloseClientConnections()
+	s.edit("a", "1")
+	f.await("a", "0→1")
+	s.misbehave(nil)
+	s.edit("a", "2")
+	f.await("a", "0→1", "1→2")
+	require.Equal(t, 1, s.requests("resourceVersionMatch=Exact"), "once, until there is progress")
+}
+
 // A restored etcd is behind what was seen. The proxy says so of its list, and the
 // real API server cannot know of the version to come.
 func TestWhereTheHistoryWentBackTheNetDifferencesArrive(t *testing.T) {
