@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -149,9 +148,12 @@ const (
 
 // giveBack keeps the process small: what is read of the file is the kernel's.
 func (f *file) giveBack() {
-	if info, err := os.Stat(f.path); err == nil {
-		unmapped(f.db, info.Size())
-	}
+	var used int64 // which is mapped; the file may be larger than what is
+	_ = f.db.View(func(tx *bolt.Tx) error {
+		used = tx.Size()
+		return nil
+	})
+	unmapped(f.db, used)
 	f.mapped, f.written = time.Now(), 0
 }
 
