@@ -148,13 +148,18 @@ const (
 
 // giveBack keeps the process small: what is read of the file is the kernel's.
 func (f *file) giveBack() {
-	var used int64 // which is mapped; the file may be larger than what is
-	_ = f.db.View(func(tx *bolt.Tx) error {
-		used = tx.Size()
+	unmapped(f.db, f.used())
+	f.mapped, f.written = time.Now(), 0
+}
+
+// used is how many bytes of the file hold pages. All of that is mapped; the
+// file may be longer than what is mapped.
+func (f *file) used() (size int64) {
+	_ = f.db.View(func(tx *bolt.Tx) error { // fails only when closed: nothing is used then
+		size = tx.Size()
 		return nil
 	})
-	unmapped(f.db, used)
-	f.mapped, f.written = time.Now(), 0
+	return size
 }
 
 func writeObjects(tx *bolt.Tx, b *batch) error {

@@ -305,32 +305,3 @@ func TestAnAcknowledgementIsWrittenSoonWithoutBeingAskedFor(t *testing.T) {
 		return err == nil && found.Exists && found.Waiting == 0
 	}, 20*time.Second, 20*time.Millisecond)
 }
-
-// The file is longer than what is mapped of it whenever it has just grown: what
-// lies behind the mapping is not the state's to give back.
-func TestOnlyWhatIsMappedIsGivenBack(t *testing.T) {
-	dir := t.TempDir()
-	w := newWorld(t, deployments, dir)
-	guard := make([][]byte, 0, 4096)
-	longer := false
-	for i := range 60 {
-		for j := range 20 {
-			noise := make([]byte, 24<<10)
-			for k := range noise {
-				noise[k] = "0123456789abcdef"[rand.N(16)]
-			}
-			w.see(fmt.Sprint("web-", i, "-", j), 20*i+j+1, fmt.Sprintf(`,"spec":{"x":%q}`, noise))
-		}
-		w.waiting() // written, and given back
-		guard = append(guard, bytes.Repeat([]byte{0xa5}, 256<<10))
-		info, err := os.Stat(filepath.Join(dir, state.FileName))
-		require.NoError(t, err)
-		size := info.Size()
-		longer = longer || size > 32<<20 && size&(size-1) != 0
-	}
-	require.True(t, longer, "the file outgrew its mapping")
-	for _, g := range guard {
-		require.Equal(t, len(g), bytes.Count(g, []byte{0xa5}))
-	}
-	require.Equal(t, 1200, w.Len())
-}
