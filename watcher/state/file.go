@@ -249,13 +249,15 @@ func writeStart(tx *bolt.Tx, b *batch) error {
 	if err := errors.Join(putJSON(meta, metaCluster, b.started.cluster), putJSON(meta, metaSince, since)); err != nil {
 		return err
 	}
-	if err := tx.DeleteBucket(bucketWatches); err != nil {
-		return err
+	for _, name := range [][]byte{bucketWatches, bucketInputs} { // both are of the run that ended
+		if err := tx.DeleteBucket(name); err != nil {
+			return err
+		}
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
 	}
-	watches, err := tx.CreateBucket(bucketWatches)
-	if err != nil {
-		return err
-	}
+	watches := tx.Bucket(bucketWatches)
 	areas := map[string][]Watch{}
 	for _, w := range b.started.watches {
 		p := w.Place()

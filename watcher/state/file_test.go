@@ -132,9 +132,16 @@ func TestAStateIsOfOneCluster(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
+			path := filepath.Join(dir, state.FileName)
 			for i, c := range []claim{tc.was, tc.is} {
+				before, _ := os.ReadFile(path)
 				w := openWorld(t, deployments, state.Config{Dir: dir, Events: 10, Bytes: 1 << 20})
 				err := w.state.Claim(c)
+				if i > 0 {
+					after, readErr := os.ReadFile(path)
+					require.NoError(t, readErr)
+					require.Equal(t, before, after, "opened and refused, it is left as it is")
+				}
 				require.NoError(t, w.state.Start(nil, nil))
 				require.NoError(t, w.state.Release())
 				if i == 0 || tc.refused == "" {

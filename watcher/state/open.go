@@ -53,21 +53,6 @@ func openFile(dir string) (*file, *kept, error) {
 	}
 	f := &file{path: path, db: db}
 	k, err := f.load()
-	if err == nil {
-		err = db.Update(func(tx *bolt.Tx) error { // inputs are of the run that ended
-			if tx.Bucket(bucketInputs).Stats().KeyN == 0 {
-				return nil
-			}
-			if err := tx.DeleteBucket(bucketInputs); err != nil {
-				return err
-			}
-			_, err := tx.CreateBucket(bucketInputs)
-			return err
-		})
-		if err != nil {
-			err = fmt.Errorf("state: %w", cannotWrite(path, err))
-		}
-	}
 	if err != nil {
 		_ = db.Close() // the error before says why
 		return nil, nil, err
