@@ -144,7 +144,7 @@ func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compresso
 // assemble makes the chain. durable tells that what it does not deliver is kept
 // elsewhere.
 func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logger, durable bool) (*chain.Chain, *object.Compressor, error) {
-	zip, err := object.NewCompressor(cfg.Concurrency)
+	zip, err := object.NewCompressor()
 	if err != nil {
 		return nil, nil, err
 	}

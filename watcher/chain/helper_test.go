@@ -75,7 +75,7 @@ func start(t *testing.T, cfg Config) *running {
 
 func prepare(t *testing.T, cfg Config) *running {
 	t.Helper()
-	zip, err := object.NewCompressor(4)
+	zip, err := object.NewCompressor()
 	require.NoError(t, err)
 	r := &running{t: t, log: &lines{}, ended: make(chan int, 1)}
 	if cfg.Concurrency == 0 {

@@ -91,6 +91,9 @@ func newClient(cfg *rest.Config, userAgent string) (*Client, error) {
 	cfg.ContentType = runtime.ContentTypeJSON
 	cfg.UserAgent = userAgent
 	cfg.QPS = -1 // a watcher asks seldom; nothing may wait behind a rate limit
+	// A watch is small pieces, and to unpack each costs more than to send it; an
+	// API server is spared the packing, too.
+	cfg.DisableCompression = true
 	cfg.WarningHandlerWithContext = rest.NoWarnings{}
 	client, err := rest.RESTClientFor(cfg)
 	if err != nil && strings.Contains(err.Error(), "host must be a URL") { // which it shows

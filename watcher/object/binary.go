@@ -36,21 +36,20 @@ func Parse(b []byte) (*Object, error) {
 }
 
 func read(b []byte) (o *Object, rest []byte, err error) {
-	o = &Object{}
-	for _, s := range []*string{&o.Namespace, &o.Name, &o.UID, &o.ResourceVersion} {
+	var part [4][]byte
+	for i := range part {
 		n, width := binary.Uvarint(b)
 		if width <= 0 || n > uint64(len(b)-width) { //nolint:gosec // width is at most len(b)
 			return nil, nil, errShort
 		}
 		b = b[width:]
-		*s, b = string(b[:n]), b[n:]
+		part[i], b = b[:n], b[n:]
 	}
 	created, width := binary.Varint(b)
 	if width <= 0 {
 		return nil, nil, errShort
 	}
-	o.Created = created
-	return o, b[width:], nil
+	return newObject(part[0], part[1], part[2], part[3], created), b[width:], nil
 }
 
 // Whole tells whether the object holds its manifest; one that Header read, and

@@ -6,9 +6,9 @@ package object
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,29 +28,74 @@ type Object struct {
 	ResourceVersion string
 	Created         int64 // Unix time in seconds, 0 if the manifest has none
 
+	key    string
 	packed []byte // managers and manifest, compressed
-	// fields is metadata.managedFields of a version that has just arrived, for
-	// ChangedBy; Settle drops it.
-	fields []fieldsEntry
+	fresh  *fresh // of a version that has just arrived, for ChangedBy; Settle drops it
+}
+
+// fresh is what only the comparison with the version before needs.
+type fresh struct {
+	manifest []byte      // nil: to be unpacked
+	fields   []byte      // metadata.managedFields
+	zip      *Compressor // what fields are compressed with; nil: they are not
+}
+
+func newFresh(manifest, fields []byte) *fresh {
+	both := make([]byte, 0, len(manifest)+len(fields))
+	both = append(append(both, manifest...), fields...)
+	n := len(manifest)
+	return &fresh{manifest: both[:n:n], fields: both[n:]}
+}
+
+// newObject is an object without content. It keeps nothing of its arguments;
+// its strings are parts of one.
+func newObject(namespace, name, uid, version []byte, created int64) *Object {
+	var b strings.Builder
+	b.Grow(len(namespace) + 1 + len(name) + len(uid) + len(version))
+	_, _ = b.Write(namespace)
+	_ = b.WriteByte('/')
+	for _, part := range [][]byte{name, uid, version} {
+		_, _ = b.Write(part)
+	}
+	all := b.String()
+	key := len(namespace) + 1 + len(name)
+	return &Object{
+		Namespace: all[:len(namespace)], Name: all[len(namespace)+1 : key],
+		UID: all[key : key+len(uid)], ResourceVersion: all[key+len(uid):],
+		Created: created, key: all[:key],
+	}
 }
 
 // Key is the object's name within its resource.
-func (o *Object) Key() string { return Key(o.Namespace, o.Name) }
+func (o *Object) Key() string {
+	if o.key == "" { // made by hand
+		return Key(o.Namespace, o.Name)
+	}
+	return o.key
+}
 
 // Key joins a namespace, empty for a cluster-scoped object, and a name.
 func Key(namespace, name string) string { return namespace + "/" + name }
 
 // Size is the number of bytes that the object holds in memory, nearly.
 func (o *Object) Size() int {
-	const header = 168 // the struct itself and the headers of its strings
+	const header = 160 // the struct itself with the headers of its strings
 	return header + len(o.Namespace) + len(o.Name) + len(o.UID) + len(o.ResourceVersion) + len(o.packed)
 }
 
 // Settle drops what only the comparison with the version before needed. It has
 // to be called before another goroutine knows the object; again is no harm.
 func (o *Object) Settle() {
-	if o.fields != nil {
-		o.fields = nil
+	if o.fresh != nil {
+		o.fresh = nil
+	}
+}
+
+// Park makes small what the comparison will need: many objects of a list may
+// wait for theirs. Nobody else may know the object yet.
+func (o *Object) Park(zip *Compressor) {
+	if f := o.fresh; f != nil && f.zip == nil {
+		o.fresh = &fresh{fields: zip.Compress(f.fields), zip: zip}
 	}
 }
 
@@ -73,111 +118,40 @@ func (o *Object) GetObjectMeta() v1.Object {
 	}
 }
 
-// Packer packs the objects of one resource.
-type Packer struct {
-	apiVersion, kind string
-	secret           bool
-	redact           *Redactor
-	zip              *Compressor
-}
-
-// NewPacker packs objects of a kind; gvk is filled in where a list's items do
-// not name it.
-func NewPacker(gvk schema.GroupVersionKind, redact *Redactor, zip *Compressor) *Packer {
-	apiVersion, kind := gvk.ToAPIVersionAndKind()
-	return &Packer{
-		apiVersion: apiVersion, kind: kind, redact: redact, zip: zip,
-		secret: gvk.Group == "" && gvk.Kind == "Secret",
-	}
-}
-
-// Meta is what has to be known of a manifest before it is packed.
-type Meta struct {
-	Namespace       string  `json:"namespace"`
-	Name            string  `json:"name"`
-	UID             string  `json:"uid"`
-	ResourceVersion string  `json:"resourceVersion"`
-	Created         v1.Time `json:"creationTimestamp"`
-}
-
-// created is the Unix time in seconds.
-func (m *Meta) created() int64 {
-	if m.Created.IsZero() {
-		return 0
-	}
-	return m.Created.Unix()
-}
-
-// Pack cleans, redacts and compresses a manifest. known, if not nil, is asked
-// for the object seen last under the same key; when that has the same version
-// it is returned as it is, which makes a relist cheap. Errors never hold a part
-// of the manifest.
-func (p *Packer) Pack(raw []byte, known func(key string) *Object) (*Object, error) {
-	var top, metadata map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &top); err != nil {
-		return nil, fmt.Errorf("decode manifest: %w", safe(err))
-	}
-	if err := json.Unmarshal(top["metadata"], &metadata); err != nil {
-		return nil, fmt.Errorf("decode metadata: %w", safe(err))
-	}
-	var meta Meta
-	if err := json.Unmarshal(top["metadata"], &meta); err != nil {
-		return nil, fmt.Errorf("decode metadata: %w", safe(err))
-	}
-	if meta.Name == "" {
-		return nil, errors.New("decode metadata: no name")
-	}
-	if known != nil {
-		if last := known(Key(meta.Namespace, meta.Name)); last != nil &&
-			last.UID == meta.UID && last.ResourceVersion == meta.ResourceVersion {
-			return last, nil
-		}
-	}
-	fields, err := readFields(metadata["managedFields"])
-	if err != nil {
-		return nil, fmt.Errorf("decode managedFields: %w", safe(err))
-	}
-	clean(metadata)
-	top["metadata"] = join(metadata)
-	p.complete(top)
-	if p.secret {
-		p.redact.secret(top)
-	}
-	managers, err := json.Marshal(managersOf(fields))
-	if err != nil {
-		return nil, fmt.Errorf("encode managers: %w", err)
-	}
-	return &Object{
-		Namespace: meta.Namespace, Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion,
-		Created: meta.created(),
-		packed:  p.zip.Compress(append(append(managers, '\n'), join(top)...)),
-		fields:  fields,
-	}, nil
-}
-
-// complete names version and kind, which the items of a list do not.
-func (p *Packer) complete(top map[string]json.RawMessage) {
-	for name, value := range map[string]string{"apiVersion": p.apiVersion, "kind": p.kind} {
-		if _, ok := top[name]; !ok {
-			top[name] = quote(value)
-		}
-	}
+// Unpack gives the manifest as JSON, and the managers of that version.
+func (p *Packer) Unpack(o *Object) (manifest []byte, managers Managers, err error) {
+	return o.Unpack(p.words.zip)
 }
 
 // Unpack gives the manifest as JSON, and the managers of that version.
-func (p *Packer) Unpack(o *Object) (manifest []byte, managers []event.Manager, err error) {
-	return o.Unpack(p.zip)
-}
-
-// Unpack gives the manifest as JSON, and the managers of that version.
-func (o *Object) Unpack(zip *Compressor) (manifest []byte, managers []event.Manager, err error) {
+func (o *Object) Unpack(zip *Compressor) (manifest []byte, managers Managers, err error) {
 	b, err := zip.Decompress(o.packed)
 	if err != nil {
 		return nil, nil, fmt.Errorf("unpack %s: %w", o.Key(), err)
 	}
 	head, manifest, _ := bytes.Cut(b, []byte("\n"))
-	if err := json.Unmarshal(head, &managers); err != nil {
-		return nil, nil, fmt.Errorf("unpack managers of %s: %w", o.Key(), err)
+	return manifest, head, nil
+}
+
+// Manifest is Unpack for an object that may have just arrived.
+func (o *Object) Manifest(zip *Compressor) ([]byte, error) {
+	if f := o.fresh; f != nil && f.manifest != nil {
+		return f.manifest, nil
 	}
-	return manifest, managers, nil
+	manifest, _, err := o.Unpack(zip)
+	return manifest, err
+}
+
+// Managers is the list of an object's field managers as JSON.
+type Managers []byte
+
+func (m Managers) read() ([]event.Manager, error) {
+	var all []event.Manager
+	if len(m) == 0 {
+		return nil, nil
+	}
+	if err := json.Unmarshal(m, &all); err != nil {
+		return nil, fmt.Errorf("unpack managers: %w", safe(err))
+	}
+	return all, nil
 }

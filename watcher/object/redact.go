@@ -25,25 +25,31 @@ func RandomKey() []byte {
 
 // secret redacts a Secret's manifest: every value of data and stringData, and
 // any member that a Secret does not have, however it is spelt.
-func (r *Redactor) secret(top map[string]json.RawMessage) {
-	for field, raw := range top {
-		switch field {
-		case "apiVersion", "kind", "metadata", "type", "immutable":
+func (r *Redactor) secret(d *desk) error {
+	for i, m := range d.top {
+		switch string(m.name) {
+		case "apiVersion", "kind", "type", "immutable":
 			continue
 		}
-		if string(raw) == "null" {
+		if string(m.value) == "null" {
 			continue
 		}
-		var values map[string]json.RawMessage
-		if json.Unmarshal(raw, &values) != nil {
-			top[field] = r.hash(raw) // no map: nothing of it may pass
+		values, ok, err := d.members(d.parts[:0], m.value)
+		d.parts = values
+		if err != nil {
+			return err
+		}
+		if !ok {
+			d.top[i].value = r.hash(m.value) // no map: nothing of it may pass
 			continue
 		}
-		for k, v := range values {
-			values[k] = r.hash(v)
+		values = sortMembers(values)
+		for j := range values {
+			values[j].value = r.hash(values[j].value)
 		}
-		top[field] = join(values)
+		d.top[i].value = appendMembers(nil, values)
 	}
+	return nil
 }
 
 func (r *Redactor) hash(value []byte) json.RawMessage {

@@ -41,10 +41,10 @@ func TestEveryValueOfASecretIsReplacedByItsHash(t *testing.T) {
 }
 
 func TestAHashChangesWithTheValueAndTheKeyOnly(t *testing.T) {
-	zip, err := object.NewCompressor(1)
+	zip, err := object.NewCompressor()
 	require.NoError(t, err)
 	hash := func(key []byte, name, value string) string {
-		p := object.NewPacker(secrets, object.NewRedactor(key), zip)
+		p := object.NewPacker(secrets, object.NewRedactor(key), zip.Vocabulary("secrets"))
 		o, err := p.Pack(fmt.Appendf(nil, `{"metadata":{"name":%q},"data":{"k":%q}}`, name, value), nil)
 		require.NoError(t, err)
 		manifest, _, err := p.Unpack(o)

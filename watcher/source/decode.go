@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,34 +22,36 @@ type decoder struct {
 	packer *object.Packer
 	// known gives the object seen last, so that a relist packs only what changed.
 	known func(key string) *object.Object
-	// baseline tells whether nobody will ask who changed an object: the
-	// managedFields of a baseline would be most of its memory.
-	baseline func(*object.Object) bool
+	zip   *object.Compressor
+	// bulk tells that many objects come before any of them is compared.
+	bulk bool
 }
 
 func (d decoder) pack(raw []byte) (*object.Object, error) {
 	o, err := d.packer.Pack(raw, d.known)
-	if err == nil && d.baseline(o) {
-		o.Settle()
+	if err == nil && d.bulk {
+		o.Park(d.zip)
 	}
 	return o, err
 }
 
 // event decodes a line of a watch: {"type":"ADDED","object":{…}}.
 func (d decoder) event(line []byte) (watch.Event, error) {
-	var in struct {
-		Type   watch.EventType
-		Object json.RawMessage
-	}
-	if err := json.Unmarshal(line, &in); err != nil {
-		return watch.Event{}, errors.New("decode watch event: not JSON")
+	in, ok := split(line)
+	if !ok {
+		if err := json.Unmarshal(line, &in); err != nil {
+			return watch.Event{}, errors.New("decode watch event: not JSON")
+		}
 	}
 	out := watch.Event{Type: in.Type}
 	switch in.Type {
 	case watch.Added, watch.Modified, watch.Deleted:
 		o, err := d.pack(in.Object)
+		if err != nil {
+			return out, fmt.Errorf("watch event: %w", err)
+		}
 		out.Object = o
-		return out, err
+		return out, nil
 	case watch.Bookmark:
 		var mark metav1.PartialObjectMetadata
 		if err := json.Unmarshal(in.Object, &mark); err != nil {
@@ -67,9 +70,30 @@ func (d decoder) event(line []byte) (watch.Event, error) {
 	return out, fmt.Errorf("decode watch event: unknown type %.20q", in.Type)
 }
 
+// wire is a watch event as it is sent.
+type wire struct {
+	Type   watch.EventType
+	Object json.RawMessage
+}
+
+// split takes a watch event apart that is written as API servers do, without a
+// look at its object, which the packer checks.
+func split(line []byte) (wire, bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"type":"`))
+	if !ok {
+		return wire{}, false
+	}
+	kind, rest, ok := bytes.Cut(rest, []byte(`","object":`))
+	if !ok || len(kind) > len(watch.Bookmark) || !bytes.HasSuffix(rest, []byte("}")) {
+		return wire{}, false
+	}
+	return wire{watch.EventType(kind), rest[:len(rest)-1]}, true
+}
+
 // list decodes a list token by token: an item is packed before the next is
 // read.
 func (d decoder) list(r io.Reader) (runtime.Object, error) {
+	d.bulk = true
 	dec := json.NewDecoder(r)
 	list := &metainternal.List{}
 	if err := expect(dec, json.Delim('{')); err != nil {

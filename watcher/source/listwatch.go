@@ -159,7 +159,9 @@ func (lw *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptio
 		return nil, err
 	}
 	lw.note(nil)
-	w := newStream(body, lw.decoder, lw.note)
+	d := lw.decoder
+	d.bulk = initial
+	w := newStream(body, d, lw.note)
 	go func() {
 		defer lw.streams.Done()
 		w.run()

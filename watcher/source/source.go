@@ -59,7 +59,7 @@ type Source struct {
 
 // New prepares a source; Run starts it.
 func New(cfg Config) *Source {
-	packer := object.NewPacker(cfg.Scope.Kind, cfg.Redactor, cfg.Compressor)
+	packer := object.NewPacker(cfg.Scope.Kind, cfg.Redactor, cfg.Compressor.Vocabulary(cfg.Scope.Resource.GroupResource().String()))
 	s := &Source{
 		cfg: cfg, seen: cfg.State.Seen(cfg.Watch, cfg.Scope),
 		log: cfg.Logger.With("resource", cfg.Scope.Resource.GroupResource().String(), "namespace", cfg.Watch.Namespace),
@@ -70,7 +70,8 @@ func New(cfg Config) *Source {
 		version: cfg.Watch.Version,
 	}
 	s.lw.log, s.lw.explain, s.lw.notServed = s.log, s.explain, cfg.NotServed
-	s.lw.decoder = decoder{packer: packer, known: s.known, baseline: s.isBaseline}
+	packer.Settled = s.isBaseline
+	s.lw.decoder = decoder{packer: packer, known: s.known, zip: cfg.Compressor}
 	s.until, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -93,7 +94,8 @@ func (s *Source) known(key string) *object.Object {
 	return o
 }
 
-// isBaseline tells whether an object that was not seen before is no change.
+// isBaseline tells whether an object that was not seen before is no change: the
+// managedFields of a baseline would be most of its memory.
 func (s *Source) isBaseline(o *object.Object) bool {
 	w := s.seen.Watch()
 	return !w.Knows(o.Namespace) && o.Created < w.Old

@@ -185,7 +185,7 @@ func (s *server) follow(before func(ctx context.Context), change func(*Config)) 
 // followIn is follow with the state in a folder.
 func (s *server) followIn(dir string, before func(ctx context.Context), change func(*Config)) *following {
 	s.t.Helper()
-	zip, err := object.NewCompressor(2)
+	zip, err := object.NewCompressor()
 	require.NoError(s.t, err)
 	f := &following{t: s.t, logs: &syncBuffer{}, ended: make(chan error, 1)}
 	synced := make(chan struct{})

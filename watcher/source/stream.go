@@ -63,6 +63,9 @@ func (s *stream) run() {
 		if err != nil {
 			ev = brokenEvent(err)
 		}
+		if ev.Type == watch.Bookmark {
+			s.decoder.bulk = false // behind the initial events, if these were such
+		}
 		if ev.Type == watch.Error {
 			s.note(apierrors.FromObject(ev.Object))
 		}

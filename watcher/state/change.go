@@ -30,7 +30,14 @@ type Change struct {
 	changedBy []event.Manager
 	via       string
 	time      time.Time
+
+	warm *manifests // of a change that was just seen; the queue takes them over
 }
+
+// manifests are the two sides of a change, unpacked; either may be nil.
+type manifests struct{ old, now []byte }
+
+func (m *manifests) size() int { return len(m.old) + len(m.now) }
 
 func (c *Change) either() *object.Object {
 	if c.now != nil {
@@ -69,29 +76,39 @@ func (c *Change) Size() int {
 	return size
 }
 
+// unpack gives both versions.
+func (c *Change) unpack(zip *object.Compressor) (m manifests, err error) {
+	if c.now != nil {
+		if m.now, _, err = c.now.Unpack(zip); err != nil {
+			return m, err
+		}
+	}
+	if c.old != nil {
+		m.old, _, err = c.old.Unpack(zip)
+	}
+	return m, err
+}
+
 // Event builds the event from both versions.
 func (c *Change) Event(zip *object.Compressor) (*event.Event, error) {
+	m, err := c.unpack(zip)
+	if err != nil {
+		return nil, err
+	}
+	return c.event(m), nil
+}
+
+// event: see Event.
+func (c *Change) event(m manifests) *event.Event {
 	scope, o, subject := c.scope, c.either(), c.Subject()
 	apiVersion, kind := scope.Kind.ToAPIVersionAndKind()
-	e := &event.Event{
+	return &event.Event{
 		ID:     c.ID(),
 		Source: event.NewSource(scope.Cluster), Subject: subject, Time: c.time,
 		Cluster: scope.Cluster, APIVersion: apiVersion, Kind: kind,
 		Namespace: o.Namespace, Name: o.Name, PartitionKey: subject, Via: c.via,
-		Change: event.Change{Action: c.action, ChangedBy: c.changedBy},
+		Change: event.Change{Action: c.action, ChangedBy: c.changedBy, Object: m.now, OldObject: m.old},
 	}
-	var err error
-	if c.now != nil {
-		if e.Object, _, err = c.now.Unpack(zip); err != nil {
-			return nil, err
-		}
-	}
-	if c.old != nil {
-		if e.OldObject, _, err = c.old.Unpack(zip); err != nil {
-			return nil, err
-		}
-	}
-	return e, nil
 }
 
 // Format names the change and nothing of its content, whatever the verb.

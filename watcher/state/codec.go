@@ -1,11 +1,13 @@
 package state
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -13,8 +15,12 @@ import (
 )
 
 // format is that of the file: what it holds and how. A file of a later one is
-// refused; a change that this code could not read has to raise it.
-const format = "1"
+// refused; a change that this code could not read has to raise it. Format 1 has
+// no vocabularies, and becomes 2 with the first.
+const (
+	format      = "2"
+	firstFormat = "1"
+)
 
 // Every record starts with a checksum of the rest: bbolt has one for its two
 // meta pages only.
@@ -55,6 +61,19 @@ func openedJSON(b []byte, into any) error {
 		return err
 	}
 	return json.Unmarshal(raw, into)
+}
+
+// appendBinary appends a vocabulary: its number, and to the end its text.
+func (v *vocabulary) appendBinary(b []byte) ([]byte, error) {
+	return append(binary.AppendUvarint(b, uint64(v.number)), v.text...), nil
+}
+
+func parseVocabulary(resource string, b []byte) (vocabulary, error) {
+	number, width := binary.Uvarint(b)
+	if width <= 0 || number > math.MaxUint32 {
+		return vocabulary{}, errors.New("a vocabulary has no number")
+	}
+	return vocabulary{resource, uint32(number), bytes.Clone(b[width:])}, nil
 }
 
 // changeHead is what a queued change keeps besides its two objects.

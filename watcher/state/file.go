@@ -22,6 +22,7 @@ var (
 	bucketObjects = []byte("objects") // resource → namespace/name → object
 	bucketQueue   = []byte("queue")   // number → change
 	bucketInputs  = []byte("inputs")  // number → input of a later step; of one run only
+	bucketWords   = []byte("words")   // resource → vocabulary; missing: there is none
 
 	metaFormat  = []byte("format")
 	metaKey     = []byte("key")
@@ -122,7 +123,7 @@ func (f *file) commit(b *batch) error {
 		return nil
 	}
 	err := f.db.Update(func(tx *bolt.Tx) error {
-		for _, write := range []func(*bolt.Tx, *batch) error{writeStart, writeObjects, writeQueue, writeWatches} {
+		for _, write := range []func(*bolt.Tx, *batch) error{writeStart, writeWords, writeObjects, writeQueue, writeWatches} {
 			if err := write(tx, b); err != nil {
 				return err
 			}
@@ -160,6 +161,23 @@ func (f *file) used() (size int64) {
 		return nil
 	})
 	return size
+}
+
+// writeWords writes what objects need to be unpacked.
+func writeWords(tx *bolt.Tx, b *batch) error {
+	if len(b.words) == 0 {
+		return nil
+	}
+	words, err := tx.CreateBucketIfNotExists(bucketWords)
+	if err != nil {
+		return err
+	}
+	for _, v := range b.words {
+		if err := put(words, []byte(v.resource), v.appendBinary); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketMeta).Put(metaFormat, []byte(format))
 }
 
 func writeObjects(tx *bolt.Tx, b *batch) error {

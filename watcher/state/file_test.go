@@ -160,7 +160,7 @@ func openFails(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, state.FileName)
 	before, _ := os.ReadFile(path)
-	zip, err := object.NewCompressor(1)
+	zip, err := object.NewCompressor()
 	require.NoError(t, err)
 	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: zip})
 	require.Error(t, err)
@@ -213,7 +213,7 @@ func TestADamagedFileIsAClearErrorAndLeftAsItIs(t *testing.T) {
 
 func TestAnyPageThatIsTornIsFoundOrDoesNotMatter(t *testing.T) {
 	whole := filled(t)
-	zip, err := object.NewCompressor(1)
+	zip, err := object.NewCompressor()
 	require.NoError(t, err)
 	found := 0
 	for page := range len(whole) / 4096 {
@@ -246,8 +246,8 @@ func TestAFileOfAnotherFormatOrProgramIsRefused(t *testing.T) {
 		require.NoError(t, db.Close())
 		return openFails(t, dir)
 	}
-	text := change(func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte("2")) })
-	require.Contains(t, text, `has format "2", this kwatchman knows format 1: use the version that wrote it, or another KW_STATE_DIR`)
+	text := change(func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte("3")) })
+	require.Contains(t, text, `has format "3", this kwatchman knows format 2: use the version that wrote it, or another KW_STATE_DIR`)
 	text = change(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("meta")) })
 	require.Contains(t, text, "no state of kwatchman")
 	text = change(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("queue")) })
@@ -260,7 +260,7 @@ func TestAStateThatIsInUseIsRefused(t *testing.T) {
 	found, err := state.Inspect(dir)
 	require.NoError(t, err)
 	require.Equal(t, state.Found{Exists: true, Locked: true}, found)
-	zip, err := object.NewCompressor(1)
+	zip, err := object.NewCompressor()
 	require.NoError(t, err)
 	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: zip})
 	require.EqualError(t, err, "state "+filepath.Join(dir, state.FileName)+
@@ -286,7 +286,7 @@ func TestInspectTellsWhatIsThereAndChangesNothing(t *testing.T) {
 }
 
 func TestAPlaceThatIsNoFolderIsAClearError(t *testing.T) {
-	zip, err := object.NewCompressor(1)
+	zip, err := object.NewCompressor()
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))

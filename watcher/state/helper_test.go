@@ -66,13 +66,13 @@ func newWorld(t *testing.T, scope state.Scope, dir string) *world {
 
 func openWorld(t *testing.T, scope state.Scope, cfg state.Config) *world {
 	t.Helper()
-	zip, err := object.NewCompressor(2)
+	zip, err := object.NewCompressor()
 	require.NoError(t, err)
 	w := &world{t: t, zip: zip, scope: scope, ended: make(chan error, 1)}
 	cfg.Compressor, cfg.Logger = zip, slog.New(slog.DiscardHandler)
 	w.state, err = state.Open(cfg)
 	require.NoError(t, err)
-	w.packer = object.NewPacker(scope.Kind, object.NewRedactor(w.state.Key()), zip)
+	w.packer = object.NewPacker(scope.Kind, object.NewRedactor(w.state.Key()), zip.Vocabulary(scope.Resource.GroupResource().String()))
 	w.queued = w.state.Queue()
 	return w
 }

@@ -21,14 +21,14 @@ func limited(t *testing.T, events, size int, test func(*testing.T, *world, *byte
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		zip, err := object.NewCompressor(2)
+		zip, err := object.NewCompressor()
 		require.NoError(t, err)
 		w := &world{t: t, zip: zip, scope: deployments, ended: make(chan error, 1)}
 		w.state, err = state.Open(state.Config{
 			Events: events, Bytes: size, Compressor: zip, Logger: slog.New(slog.NewJSONHandler(&log, nil)),
 		})
 		require.NoError(t, err)
-		w.packer = object.NewPacker(deployments.Kind, object.NewRedactor(w.state.Key()), zip)
+		w.packer = object.NewPacker(deployments.Kind, object.NewRedactor(w.state.Key()), zip.Vocabulary("deployments.apps"))
 		w.Seen = w.state.Seen(wanted(""), deployments)
 		w.run()
 		test(t, w, &log)

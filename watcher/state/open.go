@@ -239,7 +239,7 @@ func checkFormat(tx *bolt.Tx) error {
 	if meta == nil || meta.Get(metaFormat) == nil {
 		return errors.New("it is a file of bbolt, but no state of kwatchman")
 	}
-	if f := string(meta.Get(metaFormat)); f != format {
+	if f := string(meta.Get(metaFormat)); f != format && f != firstFormat {
 		return newerError(f)
 	}
 	return nil
@@ -336,5 +336,16 @@ func readMeta(tx *bolt.Tx) (*kept, error) {
 		k.watches = append(k.watches, w)
 		return err
 	})
+	if words := tx.Bucket(bucketWords); err == nil && words != nil {
+		err = words.ForEach(func(resource, v []byte) error {
+			record, err := opened(v)
+			if err != nil {
+				return err
+			}
+			word, err := parseVocabulary(string(resource), record)
+			k.words = append(k.words, word)
+			return err
+		})
+	}
 	return k, err
 }

@@ -15,7 +15,49 @@ type Queued struct {
 	lane   string
 	size   int
 	kept   int     // bytes of the input that is kept besides
-	change *Change // until it is written
+	change *Change // until it is written, and as long as it is warm
+
+	// warm are the manifests of a change that may be delivered at once, which
+	// spares reading and unpacking them.
+	warm *manifests
+}
+
+// maxWarm bounds in bytes the manifests that wait unpacked.
+const maxWarm = 1 << 20
+
+// warmUp takes over the manifests of a change if there is room; the caller holds
+// the state's mu.
+func (q *Queued) warmUp() {
+	s, m := q.state, q.change.warm
+	q.change.warm = nil
+	if m != nil && s.warm+m.size() <= maxWarm {
+		q.warm = m
+		s.warm += m.size()
+	}
+}
+
+// coolDown gives away what is warm, once.
+func (q *Queued) coolDown() (*Change, *manifests) {
+	s := q.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := q.warm
+	if m == nil {
+		return nil, nil
+	}
+	c := q.change
+	q.warm, q.change = nil, nil
+	s.warm -= m.size()
+	return c, m
+}
+
+// written tells that the change can be read from now on.
+func (q *Queued) written() {
+	q.state.mu.Lock()
+	defer q.state.mu.Unlock()
+	if q.warm == nil {
+		q.change = nil
+	}
 }
 
 // Lane names the object: its changes stay in order.
@@ -40,6 +82,9 @@ func (q *Queued) Name() (id, subject string) {
 
 // Event builds the event, which is the input of the first step.
 func (q *Queued) Event() (*event.Event, error) {
+	if c, m := q.coolDown(); m != nil {
+		return c.event(*m), nil
+	}
 	c, err := q.read()
 	if err != nil {
 		return nil, err
@@ -80,6 +125,7 @@ func (q *Queued) Kept() ([]byte, error) {
 // Done acknowledges the change, which is delivered or in the dead letter. A
 // crash shortly after may deliver it once more.
 func (q *Queued) Done() {
+	q.coolDown() // it may be that nobody asked for it
 	s := q.state
 	s.mu.Lock()
 	defer s.mu.Unlock()

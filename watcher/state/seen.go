@@ -82,19 +82,20 @@ func (s *Seen) Get(key string, whole bool) (*object.Object, error) {
 // nothing if the version is known, an Add, an Update, or for a name that was
 // created anew a Delete and an Add.
 func (s *Seen) Put(t *Tx, o *object.Object, via string) error {
-	header, err := s.Get(o.Key(), false)
+	old, err := s.Get(o.Key(), via == event.ViaWatch) // most of a list is known
 	if err != nil {
 		return err
 	}
-	if header != nil && header.UID == o.UID && header.ResourceVersion == o.ResourceVersion {
-		if header != o && o.Whole() {
+	if old != nil && old.UID == o.UID && old.ResourceVersion == o.ResourceVersion {
+		if old != o && o.Whole() {
 			s.set(t, o) // the same object, perhaps in another version of its resource
 		}
 		return nil
 	}
-	old, err := s.Get(o.Key(), true)
-	if err != nil {
-		return err
+	if old != nil && !old.Whole() {
+		if old, err = s.Get(o.Key(), true); err != nil {
+			return err
+		}
 	}
 	action := event.Add
 	if old != nil && old.UID != o.UID {
@@ -196,22 +197,22 @@ func (s *Seen) change(action event.Action, old, now *object.Object, via string) 
 	if now == nil {
 		return c, nil
 	}
-	zip := s.state.zip
-	manifest, _, err := now.Unpack(zip)
-	if err != nil {
+	var m manifests
+	var managers object.Managers
+	var err error
+	if m.now, err = now.Manifest(s.state.zip); err != nil {
 		return nil, err
 	}
-	var oldManifest []byte
-	var oldManagers []event.Manager
 	if old != nil {
-		if oldManifest, oldManagers, err = old.Unpack(zip); err != nil {
+		if m.old, managers, err = old.Unpack(s.state.zip); err != nil {
 			return nil, err
 		}
-		if s.scope.SkipNoise && onlyNoise(oldManifest, manifest) {
+		if s.scope.SkipNoise && onlyNoise(m.old, m.now) {
 			return nil, nil
 		}
 	}
-	if c.changedBy, err = now.ChangedBy(oldManifest, manifest, oldManagers); err != nil {
+	c.warm = &m
+	if c.changedBy, err = now.ChangedBy(m.old, m.now, managers); err != nil {
 		return nil, fmt.Errorf("compare %s: %w", now.Key(), err)
 	}
 	return c, nil

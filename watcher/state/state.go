@@ -7,6 +7,7 @@
 package state
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -50,6 +51,7 @@ type State struct {
 	seq     uint64    // of the last change
 	events  int
 	bytes   int
+	warm    int         // bytes of manifests that wait unpacked
 	timer   *time.Timer // set while something is not urgent
 	closed  bool
 	err     error
@@ -76,7 +78,22 @@ func Open(cfg Config) (*State, error) {
 		q.state = s
 		s.bytes += q.size
 	}
+	for _, v := range k.words {
+		if err := s.zip.Teach(v.resource, v.number, v.text); err != nil {
+			return nil, errors.Join(damaged(f.path, err), f.close())
+		}
+	}
+	k.words = nil
+	s.zip.Keep(s.keepWords)
 	return s, nil
+}
+
+// keepWords records what the objects that come next are packed with.
+func (s *State) keepWords(resource string, number uint32, text []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next.words = append(s.next.words, vocabulary{resource, number, text})
+	s.hurry(false)
 }
 
 // Key is the key of the hash for Secrets.
@@ -133,7 +150,7 @@ func (s *State) Run(deliver func(*Queued)) error {
 		err := s.store.commit(b)
 		if err == nil {
 			for _, q := range b.changes {
-				q.change = nil
+				q.written()
 				deliver(q)
 			}
 		}

@@ -27,9 +27,17 @@ type kept struct {
 	key     []byte // of the hash for Secrets
 	cluster Cluster
 	watches []Watch
+	words   []vocabulary
 	since   Since
 	queue   []*Queued // oldest first
 	seq     uint64    // the last one used
+}
+
+// vocabulary is what the compressor needs to unpack the objects of a resource.
+type vocabulary struct {
+	resource string
+	number   uint32
+	text     []byte
 }
 
 // objectID names an object.
@@ -43,6 +51,7 @@ type batch struct {
 	bytes   int                     // of objects and changes
 	done    []uint64                // changes that are acknowledged
 	inputs  map[uint64][]byte       // what waits between two steps; nil: no longer
+	words   []vocabulary            // what the objects need that come with it or later
 	watches map[client.Place]*Watch // nil: no longer followed
 	started *kept                   // what the start writes anew: cluster, since
 	urgent  bool                    // somebody waits for it
@@ -60,7 +69,7 @@ func (b *batch) empty() bool { return b.writesNothing() && !b.trim }
 
 func (b *batch) writesNothing() bool {
 	return len(b.objects) == 0 && len(b.changes) == 0 && len(b.done) == 0 && len(b.inputs) == 0 &&
-		len(b.watches) == 0 && b.started == nil
+		len(b.watches) == 0 && len(b.words) == 0 && b.started == nil
 }
 
 // memory is a store that ends with the process.

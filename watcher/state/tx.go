@@ -72,7 +72,9 @@ func (s *State) Apply(ctx context.Context, t *Tx) error {
 	for _, c := range t.changes {
 		s.seq++
 		size := c.Size()
-		b.changes = append(b.changes, &Queued{state: s, seq: s.seq, lane: c.Lane(), size: size, change: c})
+		q := &Queued{state: s, seq: s.seq, lane: c.Lane(), size: size, change: c}
+		q.warmUp()
+		b.changes = append(b.changes, q)
 		s.events++
 		s.bytes += size
 	}
