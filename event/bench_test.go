@@ -1,0 +1,87 @@
+package event_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/event/eventtest"
+)
+
+// encoded is e as it travels: the request's header and body.
+func encoded(t testing.TB, e event.Event) (*http.Request, []byte) {
+	t.Helper()
+	r, err := event.NewRequest(t.Context(), "http://127.0.0.1:8080/", &e)
+	require.NoError(t, err)
+	body, err := io.ReadAll(r.Body)
+	require.NoError(t, err)
+	return r, body
+}
+
+// discard is a response that is thrown away, so that a benchmark counts the
+// handler's work alone.
+type discard struct {
+	header http.Header
+	status int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// passThrough is the function that does nothing.
+var passThrough = event.Handler(func(_ context.Context, e event.Event) (*event.Event, error) { return &e, nil })
+
+// serveOnce runs a handler on one request with body.
+func serveOnce(t testing.TB, h http.Handler, r *http.Request, body []byte) {
+	in := *r
+	in.Body = io.NopCloser(bytes.NewReader(body))
+	w := discard{header: http.Header{}}
+	h.ServeHTTP(&w, &in)
+	if w.status != http.StatusOK {
+		t.Fatal(w.status)
+	}
+}
+
+func BenchmarkNewRequest(b *testing.B) {
+	e := eventtest.SampleLarge(false)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := event.NewRequest(b.Context(), "http://127.0.0.1:8080/", &e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	r, body := encoded(b, eventtest.SampleLarge(false))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := event.Decode(r.Header, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkHandler(b *testing.B) {
+	r, body := encoded(b, eventtest.SampleLarge(false))
+	b.ReportAllocs()
+	for b.Loop() {
+		serveOnce(b, passThrough, r, body)
+	}
+}
+
+func BenchmarkDecodeManifest(b *testing.B) {
+	e := eventtest.SampleLarge(false)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := event.DecodeManifest(e.Object); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
