@@ -128,49 +128,6 @@ func isObject(raw json.RawMessage) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{"))
 }
 
-// MarshalJSON writes the known members and those of Extra.
-func (c Change) MarshalJSON() ([]byte, error) {
-	type plain Change
-	if c.ChangedBy == nil {
-		c.ChangedBy = []Manager{}
-	}
-	out, err := marshal(plain(c))
-	if err != nil || len(c.Extra) == 0 {
-		return out, err
-	}
-	extra, err := marshal(c.Extra)
-	if err != nil {
-		return nil, err
-	}
-	return append(append(out[:len(out)-1], ','), extra[1:]...), nil
-}
-
-// UnmarshalJSON reads the known members by their exact names, which
-// encoding/json alone would match in any case, and keeps the others in Extra.
-func (c *Change) UnmarshalJSON(data []byte) error {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
-		return err
-	}
-	var out Change
-	for name, field := range map[string]any{
-		"action": &out.Action, "object": &out.Object, "oldObject": &out.OldObject,
-		"changedBy": &out.ChangedBy, "diff": &out.Diff, "payload": &out.Payload,
-	} {
-		if raw, ok := members[name]; ok {
-			if err := json.Unmarshal(raw, field); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			delete(members, name)
-		}
-	}
-	if len(members) > 0 {
-		out.Extra = members
-	}
-	*c = out
-	return nil
-}
-
 // UnmarshalJSON keeps the numbers of From and To digit by digit, so that a
 // change passes through a function unharmed.
 func (f *FieldChange) UnmarshalJSON(data []byte) error {
@@ -178,15 +135,4 @@ func (f *FieldChange) UnmarshalJSON(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	return dec.Decode((*plain)(f))
-}
-
-// marshal is json.Marshal without HTML escapes, which only make diffs longer.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

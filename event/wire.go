@@ -2,7 +2,6 @@ package event
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,7 +49,7 @@ func (e *Event) ToCloudEvent() (ce.Event, error) {
 	if e.Continue != nil {
 		out.SetExtension(extContinue, *e.Continue)
 	}
-	data, err := marshal(e.Change)
+	data, err := e.encode()
 	if err != nil {
 		return out, fmt.Errorf("encode data: %w", err)
 	}
@@ -80,7 +79,7 @@ func FromCloudEvent(in ce.Event) (Event, error) {
 	if err := e.readExtensions(in.Extensions()); err != nil {
 		return e, err
 	}
-	if err := json.Unmarshal(in.Data(), &e.Change); err != nil {
+	if err := e.decode(in.Data()); err != nil {
 		return e, fmt.Errorf("data is not the JSON of a change: %s", jsonProblem(err))
 	}
 	if err := e.Validate(); err != nil {

@@ -1,0 +1,242 @@
+package event
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// maxNesting is how deep encoding/json goes into a value.
+const maxNesting = 10000
+
+// scanner checks JSON and finds where its values begin and end. It stands
+// beside encoding/json because a manifest is checked once on its way in and
+// once on its way out of every process, and encoding/json, which goes byte by
+// byte through a function, takes ten times as long for it.
+//
+// It accepts just what json.Valid accepts (FuzzScan compares them). What it
+// refuses goes to encoding/json, which words the error.
+type scanner struct {
+	b     []byte
+	i     int // the next byte
+	depth int
+	// spaced tells that there was white space between the tokens.
+	spaced bool
+}
+
+// isCompact tells whether raw is valid JSON without white space between its
+// tokens, so that it may be sent as it is.
+func isCompact(raw []byte) bool {
+	s := scanner{b: raw}
+	return s.value() && s.i == len(raw) && !s.spaced
+}
+
+// end tells whether nothing but white space is left.
+func (s *scanner) end() bool {
+	s.space()
+	return s.i == len(s.b)
+}
+
+// next is the next byte, 0 at the end, which begins nothing.
+func (s *scanner) next() byte {
+	if s.i < len(s.b) {
+		return s.b[s.i]
+	}
+	return 0
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\t', '\n', '\r':
+			s.i++
+			s.spaced = true
+		default:
+			return
+		}
+	}
+}
+
+// value passes over one value, which begins here.
+func (s *scanner) value() bool {
+	switch s.next() {
+	case '"':
+		_, ok := s.text()
+		return ok
+	case '{':
+		return s.object(nil)
+	case '[':
+		return s.list(nil)
+	case 't':
+		return s.word("true")
+	case 'f':
+		return s.word("false")
+	case 'n':
+		return s.word("null")
+	default:
+		return s.number()
+	}
+}
+
+func (s *scanner) word(w string) bool {
+	if len(s.b)-s.i < len(w) || string(s.b[s.i:s.i+len(w)]) != w {
+		return false
+	}
+	s.i += len(w)
+	return true
+}
+
+// object passes over an object. Each member is shown to member, if not nil,
+// which passes over the value; the name is as it stands, without its quotes.
+func (s *scanner) object(member func(name []byte, plain bool) bool) bool {
+	return s.container('}', func() bool {
+		if s.next() != '"' {
+			return false
+		}
+		begin := s.i + 1
+		plain, ok := s.text()
+		if !ok {
+			return false
+		}
+		name := s.b[begin : s.i-1]
+		s.space()
+		if s.next() != ':' {
+			return false
+		}
+		s.i++
+		s.space()
+		if member == nil {
+			return s.value()
+		}
+		return member(name, plain)
+	})
+}
+
+// list passes over a list, each value of it by item if that is not nil.
+func (s *scanner) list(item func() bool) bool {
+	if item == nil {
+		item = s.value
+	}
+	return s.container(']', item)
+}
+
+// container passes over brackets and what item passes over between the commas.
+func (s *scanner) container(closing byte, item func() bool) bool {
+	if s.depth++; s.depth > maxNesting {
+		return false
+	}
+	s.i++
+	if s.space(); s.next() == closing {
+		s.i++
+		s.depth--
+		return true
+	}
+	for item() {
+		s.space()
+		c := s.next()
+		s.i++
+		if c == closing {
+			s.depth--
+			return true
+		}
+		if c != ',' {
+			return false
+		}
+		s.space()
+	}
+	return false
+}
+
+// text passes over a string; plain tells that it holds no escape.
+func (s *scanner) text() (plain, ok bool) {
+	plain = true
+	for i := s.i + 1; ; {
+		for i+8 <= len(s.b) {
+			if m := special(binary.LittleEndian.Uint64(s.b[i:])); m != 0 {
+				i += bits.TrailingZeros64(m) / 8
+				break
+			}
+			i += 8
+		}
+		if i >= len(s.b) {
+			return false, false
+		}
+		switch c := s.b[i]; {
+		case c == '"':
+			s.i = i + 1
+			return plain, true
+		case c < 0x20:
+			return false, false
+		case c == '\\':
+			n := escapeLen(s.b[i:])
+			if n == 0 {
+				return false, false
+			}
+			plain = false
+			i += n
+		default:
+			i++ // among the last bytes, which are no whole word
+		}
+	}
+}
+
+// special marks the bytes of a word that are no plain content of a string:
+// control characters, the quote, the backslash. The lowest mark is exact.
+func special(w uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, escape := w^('"'*ones), w^('\\'*ones)
+	return ((w-0x20*ones)&^w | (quote-ones)&^quote | (escape-ones)&^escape) & highs
+}
+
+// escapeLen is the length of the escape at the beginning of b, 0 for none.
+func escapeLen(b []byte) int {
+	if len(b) < 2 {
+		return 0
+	}
+	switch b[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+		if len(b) >= 6 && isHex(b[2]) && isHex(b[3]) && isHex(b[4]) && isHex(b[5]) {
+			return 6
+		}
+	}
+	return 0
+}
+
+func isHex(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func (s *scanner) number() bool {
+	if s.next() == '-' {
+		s.i++
+	}
+	if s.next() == '0' {
+		s.i++
+	} else if !s.digits() {
+		return false
+	}
+	if s.next() == '.' {
+		s.i++
+		if !s.digits() {
+			return false
+		}
+	}
+	if s.next()|0x20 == 'e' {
+		s.i++
+		if c := s.next(); c == '+' || c == '-' {
+			s.i++
+		}
+		return s.digits()
+	}
+	return true
+}
+
+// digits passes over at least one digit.
+func (s *scanner) digits() bool {
+	begin := s.i
+	for isDigit(s.next()) {
+		s.i++
+	}
+	return s.i > begin
+}
