@@ -1,12 +1,10 @@
 package event
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"reflect"
@@ -22,7 +20,7 @@ import (
 var ErrNoCloudEvent = errors.New("not a CloudEvent: want ce- headers with Content-Type application/json, or Content-Type application/cloudevents+json")
 
 // Decode reads an event from a request's or a reply's header and body, in
-// binary or structured mode.
+// binary or structured mode. The event holds slices of body.
 func Decode(header http.Header, body []byte) (Event, error) {
 	if mediaType(header.Get("Content-Type")) == ce.ApplicationCloudEventsJSON {
 		var err error
@@ -37,13 +35,14 @@ func Decode(header http.Header, body []byte) (Event, error) {
 	default:
 		return Event{}, fmt.Errorf("specversion %q is not supported: want %s", clip(version, 20), ce.CloudEventsVersionV1)
 	}
-	in, err := binding.ToEvent(context.Background(), cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body))))
+	in, err := binding.ToEvent(context.Background(), cehttp.NewMessage(header, nil))
 	if errors.Is(err, binding.ErrUnknownEncoding) {
 		return Event{}, ErrNoCloudEvent
 	}
 	if err != nil {
 		return Event{}, fmt.Errorf("not a valid CloudEvent: %s", jsonProblem(err))
 	}
+	in.DataEncoded = body // here, for the SDK would copy it
 	return FromCloudEvent(*in)
 }
 
@@ -115,6 +114,9 @@ func attributeText(raw json.RawMessage) (value string, set bool, err error) {
 func isJSON(contentType string) bool { return mediaType(contentType) == ce.ApplicationJSON }
 
 func mediaType(contentType string) string {
+	if contentType == ce.ApplicationJSON {
+		return contentType
+	}
 	mt, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		return ""

@@ -6,7 +6,6 @@ package event
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -120,7 +119,7 @@ func NewSubject(group, version, resource, namespace, name string) string {
 // Validate says what an event lacks before it may travel. The error is one
 // line and holds no data of the manifests.
 func (e *Event) Validate() error {
-	required := []struct{ name, value string }{
+	required := [...]struct{ name, value string }{
 		{"id", e.ID},
 		{"source", e.Source},
 		{"subject", e.Subject},
@@ -152,13 +151,16 @@ func (e *Event) Validate() error {
 // unprintable names an attribute that no header can carry unchanged. Name is
 // path-escaped on its way and may hold anything.
 func (e *Event) unprintable() (name string, found bool) {
-	values := map[string]string{
-		"id": e.ID, "source": e.Source, "subject": e.Subject, "cluster": e.Cluster,
-		"apiversion": e.APIVersion, "kind": e.Kind, "namespace": e.Namespace,
-		"partitionkey": e.PartitionKey, "via": e.Via,
+	for _, a := range [...]struct{ name, value string }{
+		{"id", e.ID}, {"source", e.Source}, {"subject", e.Subject}, {"cluster", e.Cluster},
+		{"apiversion", e.APIVersion}, {"kind", e.Kind}, {"namespace", e.Namespace},
+		{"partitionkey", e.PartitionKey}, {"via", e.Via},
+	} {
+		if strings.ContainsFunc(a.value, unicode.IsControl) {
+			return a.name, true
+		}
 	}
-	maps.Copy(values, e.Extensions)
-	for name, value := range values {
+	for name, value := range e.Extensions {
 		if strings.ContainsFunc(value, unicode.IsControl) {
 			return name, true
 		}

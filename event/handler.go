@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -20,6 +21,9 @@ import (
 // etcd's usual limit of 1.5 MiB each, their merge patch and the capped diff,
 // with room for JSON escapes.
 const MaxBody = 8 << 20
+
+// maxTrust is how much memory a request gets before it has sent anything.
+const maxTrust = 64 << 10
 
 // MaxErrorBody bounds an error body in bytes: Knative's dispatcher panics on a
 // longer one when a dead-letter sink is set.
@@ -118,7 +122,11 @@ func receive(w http.ResponseWriter, r *http.Request) (Event, error) {
 	if r.ContentLength > MaxBody {
 		return Event{}, tooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	var body bytes.Buffer
+	if r.ContentLength > 0 { // one buffer of the right size, unless that is only claimed
+		body.Grow(int(min(r.ContentLength, maxTrust)) + bytes.MinRead)
+	}
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return Event{}, tooLarge
 	}
@@ -126,7 +134,7 @@ func receive(w http.ResponseWriter, r *http.Request) (Event, error) {
 		// The connection failed, not the event: another attempt may bring it.
 		return Event{}, &Error{Status: http.StatusRequestTimeout, Err: fmt.Errorf("read body: %w", err)}
 	}
-	e, err := Decode(r.Header, body)
+	e, err := Decode(r.Header, body.Bytes())
 	if err != nil {
 		return Event{}, &Error{Status: http.StatusBadRequest, Err: err}
 	}

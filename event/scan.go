@@ -44,7 +44,14 @@ func (s *scanner) next() byte {
 	return 0
 }
 
+// space passes over white space, of which there is hardly ever any.
 func (s *scanner) space() {
+	if s.i < len(s.b) && s.b[s.i] <= ' ' {
+		s.spaces()
+	}
+}
+
+func (s *scanner) spaces() {
 	for s.i < len(s.b) {
 		switch s.b[s.i] {
 		case ' ', '\t', '\n', '\r':
@@ -88,10 +95,10 @@ func (s *scanner) word(w string) bool {
 // object passes over an object. Each member is shown to member, if not nil,
 // which passes over the value; the name is as it stands, without its quotes.
 func (s *scanner) object(member func(name []byte, plain bool) bool) bool {
-	return s.container('}', func() bool {
-		if s.next() != '"' {
-			return false
-		}
+	if s.open('}') {
+		return true
+	}
+	for s.depth <= maxNesting && s.next() == '"' {
 		begin := s.i + 1
 		plain, ok := s.text()
 		if !ok {
@@ -105,45 +112,60 @@ func (s *scanner) object(member func(name []byte, plain bool) bool) bool {
 		s.i++
 		s.space()
 		if member == nil {
-			return s.value()
+			ok = s.value()
+		} else {
+			ok = member(name, plain)
 		}
-		return member(name, plain)
-	})
+		if !ok {
+			return false
+		}
+		if more, ok := s.more('}'); !more {
+			return ok
+		}
+	}
+	return false
 }
 
 // list passes over a list, each value of it by item if that is not nil.
 func (s *scanner) list(item func() bool) bool {
-	if item == nil {
-		item = s.value
-	}
-	return s.container(']', item)
-}
-
-// container passes over brackets and what item passes over between the commas.
-func (s *scanner) container(closing byte, item func() bool) bool {
-	if s.depth++; s.depth > maxNesting {
-		return false
-	}
-	s.i++
-	if s.space(); s.next() == closing {
-		s.i++
-		s.depth--
+	if s.open(']') {
 		return true
 	}
-	for item() {
-		s.space()
-		c := s.next()
-		s.i++
-		if c == closing {
-			s.depth--
-			return true
+	for s.depth <= maxNesting && (item == nil && s.value() || item != nil && item()) {
+		if more, ok := s.more(']'); !more {
+			return ok
 		}
-		if c != ',' {
-			return false
-		}
-		s.space()
 	}
 	return false
+}
+
+// open passes over an opening bracket and tells whether nothing is in it.
+func (s *scanner) open(closing byte) (empty bool) {
+	s.i++
+	s.space()
+	if s.next() == closing && s.depth < maxNesting {
+		s.i++
+		return true
+	}
+	s.depth++
+	return false
+}
+
+// more passes over a comma, or over the closing bracket, behind which there is
+// no more; anything else is not ok.
+func (s *scanner) more(closing byte) (more, ok bool) {
+	s.space()
+	switch s.next() {
+	case ',':
+		s.i++
+		s.space()
+		return true, true
+	case closing:
+		s.i++
+		s.depth--
+		return false, true
+	}
+	return false, false
 }
 
 // text passes over a string; plain tells that it holds no escape.

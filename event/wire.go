@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/cloudevents/sdk-go/v2/types"
@@ -37,13 +38,17 @@ func (e *Event) ToCloudEvent() (ce.Event, error) {
 	for name, value := range e.Extensions {
 		out.SetExtension(name, value)
 	}
-	for name, value := range map[string]string{
-		extCluster: e.Cluster, extAPIVersion: e.APIVersion, extKind: e.Kind,
-		extNamespace: e.Namespace, extName: url.PathEscape(e.Name),
-		extPartitionKey: e.PartitionKey, extVia: e.Via,
+	for _, x := range [...]struct{ name, value string }{
+		{extCluster, e.Cluster},
+		{extAPIVersion, e.APIVersion},
+		{extKind, e.Kind},
+		{extNamespace, e.Namespace},
+		{extName, url.PathEscape(e.Name)},
+		{extPartitionKey, e.PartitionKey},
+		{extVia, e.Via},
 	} {
-		if value != "" {
-			out.SetExtension(name, value)
+		if x.value != "" {
+			out.SetExtension(x.name, x.value)
 		}
 	}
 	if e.Continue != nil {
@@ -92,16 +97,12 @@ func FromCloudEvent(in ce.Event) (Event, error) {
 }
 
 func (e *Event) readExtensions(in map[string]any) error {
-	fields := map[string]*string{
-		extCluster: &e.Cluster, extAPIVersion: &e.APIVersion, extKind: &e.Kind, extNamespace: &e.Namespace,
-		extName: &e.Name, extPartitionKey: &e.PartitionKey, extVia: &e.Via,
-	}
 	for name, value := range in {
 		s, err := types.Format(value)
 		if err != nil {
 			return fmt.Errorf("extension %s: %w", name, err)
 		}
-		switch field := fields[name]; {
+		switch field := e.field(name); {
 		case field != nil:
 			*field = s
 		case name == extContinue:
@@ -124,13 +125,40 @@ func (e *Event) readExtensions(in map[string]any) error {
 	return nil
 }
 
-// NewRequest is the event as a POST in binary mode.
+// field is where an extension of the contract goes, nil for any other.
+func (e *Event) field(name string) *string {
+	switch name {
+	case extCluster:
+		return &e.Cluster
+	case extAPIVersion:
+		return &e.APIVersion
+	case extKind:
+		return &e.Kind
+	case extNamespace:
+		return &e.Namespace
+	case extName:
+		return &e.Name
+	case extPartitionKey:
+		return &e.PartitionKey
+	case extVia:
+		return &e.Via
+	}
+	return nil
+}
+
+// NewRequest is the event as a POST in binary mode. Its body is in memory and
+// can be read again, by GetBody or by seeking.
 func NewRequest(ctx context.Context, target string, e *Event) (*http.Request, error) {
 	out, err := e.ToCloudEvent()
 	if err != nil {
 		return nil, err
 	}
-	return cehttp.NewHTTPRequestFromEvent(ctx, target, out)
+	// Not by cehttp.NewHTTPRequestFromEvent, which would validate once more.
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	return r, cehttp.WriteRequest(ctx, (*binding.EventMessage)(&out), r)
 }
 
 // oneLine replaces control characters, so that text from outside cannot break
