@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -146,19 +147,33 @@ func (e *Event) field(name string) *string {
 	return nil
 }
 
-// NewRequest is the event as a POST in binary mode. Its body is in memory and
-// can be read again, by GetBody or by seeking.
+// NewRequest is the event as a POST in binary mode.
 func NewRequest(ctx context.Context, target string, e *Event) (*http.Request, error) {
+	header, body, err := Encode(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header = header
+	return r, nil
+}
+
+// Encode is the event as the header and the body of a message in binary mode,
+// for a client that wants to send the body again without a copy of its own.
+func Encode(ctx context.Context, e *Event) (http.Header, []byte, error) {
 	out, err := e.ToCloudEvent()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// Not by cehttp.NewHTTPRequestFromEvent, which would validate once more.
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, nil)
-	if err != nil {
-		return nil, err
+	r := http.Request{Header: make(http.Header, 16)}
+	if err := cehttp.WriteRequest(ctx, (*binding.EventMessage)(&out), &r); err != nil {
+		return nil, nil, fmt.Errorf("encode event: %w", err)
 	}
-	return r, cehttp.WriteRequest(ctx, (*binding.EventMessage)(&out), r)
+	return r.Header, out.DataEncoded, nil
 }
 
 // oneLine replaces control characters, so that text from outside cannot break
