@@ -161,9 +161,9 @@ func eachMember(data []byte, take func(name []byte, plain bool, value json.RawMe
 	if s.next() != '{' {
 		return false
 	}
-	return s.object(func(name []byte, plain bool) bool {
-		begin := s.i
-		return s.value() && take(name, plain && utf8.Valid(name), data[begin:s.i:s.i])
+	return s.object(func(begin, end int, plain bool) bool {
+		name, at := data[begin:end], s.i
+		return s.value() && take(name, plain && utf8.Valid(name), data[at:s.i:s.i])
 	}) && s.end()
 }
 

@@ -1,12 +1,5 @@
 package event
 
-import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-)
-
 // noise is the one list of fields that Kubernetes itself writes on nearly
 // every update and that nobody asked to read.
 var noise = [...][]string{
@@ -42,22 +35,4 @@ func remove(m map[string]any, path []string) {
 	if len(child) == 0 {
 		delete(m, path[0])
 	}
-}
-
-// DecodeManifest reads a manifest with its numbers kept digit by digit as
-// json.Number. No input and JSON null give nil.
-func DecodeManifest(raw []byte) (map[string]any, error) {
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var m map[string]any
-	if err := dec.Decode(&m); err != nil {
-		return nil, fmt.Errorf("decode manifest: %s", jsonProblem(err))
-	}
-	if dec.More() {
-		return nil, errors.New("decode manifest: more than one JSON value")
-	}
-	return m, nil
 }

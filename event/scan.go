@@ -92,9 +92,9 @@ func (s *scanner) word(w string) bool {
 	return true
 }
 
-// object passes over an object. Each member is shown to member, if not nil,
-// which passes over the value; the name is as it stands, without its quotes.
-func (s *scanner) object(member func(name []byte, plain bool) bool) bool {
+// object passes over an object. member, if not nil, passes over the value of
+// each member; it learns where its name stands and whether that is plain.
+func (s *scanner) object(member func(begin, end int, plain bool) bool) bool {
 	if s.open('}') {
 		return true
 	}
@@ -104,7 +104,7 @@ func (s *scanner) object(member func(name []byte, plain bool) bool) bool {
 		if !ok {
 			return false
 		}
-		name := s.b[begin : s.i-1]
+		end := s.i - 1
 		s.space()
 		if s.next() != ':' {
 			return false
@@ -114,7 +114,7 @@ func (s *scanner) object(member func(name []byte, plain bool) bool) bool {
 		if member == nil {
 			ok = s.value()
 		} else {
-			ok = member(name, plain)
+			ok = member(begin, end, plain)
 		}
 		if !ok {
 			return false

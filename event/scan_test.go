@@ -164,3 +164,18 @@ func TestEachMemberOfDataIsWritten(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(empty)) //nolint:testifylint // byte by byte
 }
+
+// A manifest is read as encoding/json reads it.
+func FuzzDecodeManifest(f *testing.F) {
+	fuzzJSON(f, func(t *testing.T, raw []byte) {
+		got, gotErr := DecodeManifest(raw)
+		if len(raw) == 0 {
+			require.NoError(t, gotErr)
+			require.Nil(t, got)
+			return
+		}
+		want, wantErr := decodePlainly(raw)
+		require.Equal(t, wantErr, gotErr)
+		require.Equal(t, want, got)
+	})
+}

@@ -149,7 +149,7 @@ func (e *Event) field(name string) *string {
 
 // NewRequest is the event as a POST in binary mode.
 func NewRequest(ctx context.Context, target string, e *Event) (*http.Request, error) {
-	header, body, err := Encode(ctx, e)
+	header, body, err := Encode(e)
 	if err != nil {
 		return nil, err
 	}
@@ -163,14 +163,14 @@ func NewRequest(ctx context.Context, target string, e *Event) (*http.Request, er
 
 // Encode is the event as the header and the body of a message in binary mode,
 // for a client that wants to send the body again without a copy of its own.
-func Encode(ctx context.Context, e *Event) (http.Header, []byte, error) {
+func Encode(e *Event) (http.Header, []byte, error) {
 	out, err := e.ToCloudEvent()
 	if err != nil {
 		return nil, nil, err
 	}
 	// Not by cehttp.NewHTTPRequestFromEvent, which would validate once more.
 	r := http.Request{Header: make(http.Header, 16)}
-	if err := cehttp.WriteRequest(ctx, (*binding.EventMessage)(&out), &r); err != nil {
+	if err := cehttp.WriteRequest(context.Background(), (*binding.EventMessage)(&out), &r); err != nil {
 		return nil, nil, fmt.Errorf("encode event: %w", err)
 	}
 	return r.Header, out.DataEncoded, nil
