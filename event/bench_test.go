@@ -76,11 +76,11 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
-func BenchmarkDecodeManifest(b *testing.B) {
+func BenchmarkDecodeManifests(b *testing.B) {
 	e := eventtest.SampleLarge(false)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := event.DecodeManifest(e.Object); err != nil {
+		if _, _, err := event.DecodeManifests(e.OldObject, e.Object); err != nil {
 			b.Fatal(err)
 		}
 	}

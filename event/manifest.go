@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode/utf8"
 )
 
 // DecodeManifest reads a manifest with its numbers kept digit by digit as
@@ -15,13 +14,33 @@ func DecodeManifest(raw []byte) (map[string]any, error) {
 		return nil, nil
 	}
 	d := decoder{scanner: scanner{b: raw}, source: string(raw)}
-	d.space()
-	if d.next() == '{' {
-		if v, ok := d.value(); ok && d.end() {
-			return v.(map[string]any), nil //nolint:errcheck,forcetypeassert // it began with a brace
-		}
+	if m, ok := d.manifest(); ok {
+		return m, nil
 	}
 	return decodePlainly(raw)
+}
+
+// DecodeManifests reads the two manifests of an update, of which most is the
+// same: a map or list that stands in both is decoded once and shared, so who
+// changes it in one changes both. Clean may be applied to each.
+func DecodeManifests(oldRaw, newRaw []byte) (before, after map[string]any, err error) {
+	o := decoder{scanner: scanner{b: oldRaw}, source: string(oldRaw), keep: true}
+	before, ok := o.manifest()
+	if !ok {
+		if before, err = DecodeManifest(oldRaw); err != nil {
+			return nil, nil, fmt.Errorf("oldObject: %w", err)
+		}
+	}
+	n := decoder{scanner: scanner{b: newRaw}, source: string(newRaw), old: &o, peer: -1}
+	if ok && len(o.spans) > 0 {
+		n.peer = 0
+	}
+	if after, ok = n.manifest(); !ok {
+		if after, err = DecodeManifest(newRaw); err != nil {
+			return nil, nil, fmt.Errorf("object: %w", err)
+		}
+	}
+	return before, after, nil
 }
 
 // decodePlainly leaves to encoding/json what is no JSON object, or none that
@@ -37,82 +56,4 @@ func decodePlainly(raw []byte) (map[string]any, error) {
 		return nil, errors.New("decode manifest: more than one JSON value")
 	}
 	return m, nil
-}
-
-// decoder reads JSON as encoding/json does into an any, in half the time and
-// with half the allocations: strings and numbers are slices of source.
-type decoder struct {
-	scanner
-	source string // the same as scanner.b
-	// names and values of the containers that are open, so that each gets the
-	// room that it needs, once.
-	names  []string
-	values []any
-}
-
-func (d *decoder) value() (any, bool) {
-	begin := d.i
-	switch d.next() {
-	case '"':
-		plain, ok := d.text()
-		if !ok {
-			return nil, false
-		}
-		return d.string(begin+1, d.i-1, plain), true
-	case '{':
-		return d.object()
-	case '[':
-		return d.list()
-	case 't':
-		return true, d.word("true")
-	case 'f':
-		return false, d.word("false")
-	case 'n':
-		return nil, d.word("null")
-	default:
-		ok := d.number()
-		return json.Number(d.source[begin:d.i]), ok
-	}
-}
-
-// string is the one that stands, between its quotes, from begin to end.
-func (d *decoder) string(begin, end int, plain bool) string {
-	if plain {
-		if s := d.source[begin:end]; utf8.ValidString(s) {
-			return s
-		}
-	}
-	return string(unescape(d.b[begin:end]))
-}
-
-func (d *decoder) object() (any, bool) {
-	names, values := len(d.names), len(d.values)
-	if !d.scanner.object(func(begin, end int, plain bool) bool {
-		d.names = append(d.names, d.string(begin, end, plain))
-		v, ok := d.value()
-		d.values = append(d.values, v)
-		return ok
-	}) {
-		return nil, false
-	}
-	m := make(map[string]any, len(d.names)-names)
-	for i, name := range d.names[names:] {
-		m[name] = d.values[values+i]
-	}
-	d.names, d.values = d.names[:names], d.values[:values]
-	return m, true
-}
-
-func (d *decoder) list() (any, bool) {
-	values := len(d.values)
-	if !d.scanner.list(func() bool {
-		v, ok := d.value()
-		d.values = append(d.values, v)
-		return ok
-	}) {
-		return nil, false
-	}
-	l := append(make([]any, 0, len(d.values)-values), d.values[values:]...)
-	d.values = d.values[:values]
-	return l, true
 }

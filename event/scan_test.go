@@ -179,3 +179,22 @@ func FuzzDecodeManifest(f *testing.F) {
 		require.Equal(t, want, got)
 	})
 }
+
+// Two manifests that share parts read as if they did not.
+func FuzzDecodeManifests(f *testing.F) {
+	const long = `{"name":"a container of some length","list":[1,{"x":"another one of some length"}]}`
+	for _, s := range oddJSON {
+		f.Add([]byte(s), []byte(s))
+		f.Add([]byte(`{"a":`+long+`,"b":[`+long+`,1,`+long+`]}`), []byte(`{"a":`+s+`,"b":[0,`+long+`,`+long+`],"c":`+long+`}`))
+	}
+	f.Fuzz(func(t *testing.T, oldRaw, newRaw []byte) {
+		before, after, err := DecodeManifests(oldRaw, newRaw)
+		wantBefore, oldErr := DecodeManifest(oldRaw)
+		wantAfter, newErr := DecodeManifest(newRaw)
+		require.Equal(t, oldErr != nil || newErr != nil, err != nil)
+		if err == nil {
+			require.Equal(t, wantBefore, before)
+			require.Equal(t, wantAfter, after)
+		}
+	})
+}
