@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"reflect"
 	"slices"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -35,6 +36,9 @@ func compare(old, new map[string]any, limit int) *comparison {
 func (c *comparison) omitted() int { return c.total - len(c.changes) }
 
 func (c *comparison) values(old, new any) {
+	if identical(old, new) {
+		return
+	}
 	switch o := old.(type) {
 	case map[string]any:
 		if n, ok := new.(map[string]any); ok {
@@ -123,8 +127,25 @@ func fit(v any, size int) (any, int) {
 	return v, size + encodedSize(v)
 }
 
+// identical tells whether two values are one map or one list: what stands in
+// both manifests is decoded once and need not be compared.
+func identical(a, b any) bool {
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		return ok && reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+	case []any:
+		b, ok := b.([]any)
+		return ok && len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+	}
+	return false
+}
+
 // same tells whether two decoded JSON values are equal, numbers digit by digit.
 func same(a, b any) bool {
+	if identical(a, b) {
+		return true
+	}
 	switch a := a.(type) {
 	case map[string]any:
 		b, ok := b.(map[string]any)

@@ -52,9 +52,7 @@ func handle(ctx context.Context, e event.Event) (*event.Event, error) {
 		out.Summary = found.summary()
 		out.Changes, out.Omitted = found.changes, found.omitted()
 	}
-	if out.Patch, err = mergePatch(p.old, p.new, limits.patch); err != nil {
-		return nil, event.Permanent(err)
-	}
+	out.Patch = mergePatch(p.old, p.new, limits.patch)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -73,22 +71,19 @@ type pair struct {
 func decode(e *event.Event) (pair, error) {
 	var p pair
 	var err error
-	if e.Action != event.Add {
-		if p.old, err = decodeOne("oldObject", e.OldObject); err != nil {
-			return p, err
-		}
-	}
-	if e.Action != event.Delete {
-		if p.new, err = decodeOne("object", e.Object); err != nil {
-			return p, err
-		}
-	}
-	if e.Action == event.Update {
+	switch e.Action {
+	case event.Add:
+		p.new, err = decodeOne("object", e.Object)
+	case event.Delete:
+		p.old, err = decodeOne("oldObject", e.OldObject)
+	default:
+		p.old, p.new, err = event.DecodeManifests(e.OldObject, e.Object)
+		p.old, p.new = orEmpty(p.old), orEmpty(p.new)
 		p.was, p.is = keepNoise(p.old), keepNoise(p.new)
 	}
 	event.Clean(p.old)
 	event.Clean(p.new)
-	return p, nil
+	return p, err
 }
 
 func decodeOne(name string, raw json.RawMessage) (map[string]any, error) {
@@ -96,8 +91,14 @@ func decodeOne(name string, raw json.RawMessage) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	return orEmpty(m), nil
+}
+
+// orEmpty stands in for a manifest that is present, as the action says, but
+// JSON null.
+func orEmpty(m map[string]any) map[string]any {
 	if m == nil {
-		m = map[string]any{} // present, as the action says, but JSON null
+		return map[string]any{}
 	}
-	return m, nil
+	return m
 }

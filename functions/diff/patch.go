@@ -3,69 +3,145 @@ package diff
 import (
 	"encoding/json"
 	"fmt"
-
-	jsonpatch "github.com/evanphx/json-patch/v5"
+	"strconv"
+	"unicode/utf8"
 )
 
 // mergePatch is the RFC 7396 merge patch from old to new, nil where there is
 // no new manifest or the patch is larger than limit bytes. A merge patch knows
 // no null as a value: a member that becomes null is one that it removes.
-func mergePatch(old, new map[string]any, limit int) (json.RawMessage, error) {
+//
+// It is written here because the library for it takes JSON, decodes both
+// manifests once more and encodes what it found: half of this function's time
+// for a usual change, which replaces a list of containers. The tests compare
+// the two byte by byte.
+func mergePatch(old, new map[string]any, limit int) json.RawMessage {
 	if new == nil {
-		return nil, nil
+		return nil
 	}
-	// The library takes JSON and decodes it again, so it gets no more than it
-	// needs, which takes half the time for a usual manifest.
-	old, new = differing(old, new)
-	from, err := json.Marshal(old)
-	if err != nil {
-		return nil, fmt.Errorf("encode old manifest: %w", err)
+	var w jsonWriter
+	w.patch(old, new)
+	if len(w) > limit {
+		return nil
 	}
-	to, err := json.Marshal(new)
-	if err != nil {
-		return nil, fmt.Errorf("encode new manifest: %w", err)
-	}
-	patch, err := jsonpatch.CreateMergePatch(from, to)
-	if err != nil {
-		return nil, fmt.Errorf("create merge patch: %w", err)
-	}
-	if len(patch) > limit {
-		return nil, nil
-	}
-	return patch, nil
+	return json.RawMessage(w)
 }
 
-// differing keeps of two maps the members that are not the same in both, with
-// a stand-in for each old value that goes as a whole.
-func differing(old, new map[string]any) (from, to map[string]any) {
-	from, to = map[string]any{}, map[string]any{}
-	for key, o := range old {
-		n, ok := new[key]
+// jsonWriter writes decoded JSON: sorted keys and HTML escapes, as
+// encoding/json has them.
+type jsonWriter []byte
+
+// patch writes what turns old into new and tells whether that is anything.
+func (w *jsonWriter) patch(old, new map[string]any) bool {
+	w.byte('{')
+	empty := len(*w)
+	for _, key := range keysOf(old, new) {
+		o, inOld := old[key]
+		n, inNew := new[key]
+		if inOld && inNew && identical(o, n) {
+			continue
+		}
 		om, okOld := o.(map[string]any)
 		nm, okNew := n.(map[string]any)
+		before := len(*w)
 		switch {
-		case !ok:
-			from[key] = standIn(nil)
+		case !inNew:
+			w.key(key, before == empty)
+			w.value(nil)
 		case okOld && okNew:
-			if f, t := differing(om, nm); len(f)+len(t) > 0 {
-				from[key], to[key] = f, t
+			w.key(key, before == empty)
+			if !w.patch(om, nm) {
+				*w = (*w)[:before]
 			}
-		case !same(o, n):
-			from[key], to[key] = standIn(n), n
+		case !inOld || !same(o, n):
+			w.key(key, before == empty)
+			w.value(n)
 		}
 	}
-	for key, n := range new {
-		if _, ok := old[key]; !ok {
-			to[key] = n
-		}
-	}
-	return from, to
+	w.byte('}')
+	return len(*w) > empty+1
 }
 
-// standIn is a small value that differs from v.
-func standIn(v any) any {
-	if v == nil {
-		return true
+func (w *jsonWriter) key(key string, first bool) {
+	if !first {
+		w.byte(',')
 	}
-	return nil
+	w.string(key)
+	w.byte(':')
+}
+
+func (w *jsonWriter) value(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		w.byte('{')
+		for i, key := range sortedKeys(v) {
+			w.key(key, i == 0)
+			w.value(v[key])
+		}
+		w.byte('}')
+	case []any:
+		w.byte('[')
+		for i, item := range v {
+			if i > 0 {
+				w.byte(',')
+			}
+			w.value(item)
+		}
+		w.byte(']')
+	case string:
+		w.string(v)
+	case json.Number:
+		w.text(v.String())
+	case bool:
+		*w = strconv.AppendBool(*w, v)
+	default:
+		w.text("null")
+	}
+}
+
+func (w *jsonWriter) byte(c byte)   { *w = append(*w, c) }
+func (w *jsonWriter) text(s string) { *w = append(*w, s...) }
+
+func (w *jsonWriter) string(s string) {
+	w.byte('"')
+	for begin := 0; ; {
+		n := plainPrefix(s[begin:])
+		w.text(s[begin : begin+n])
+		if begin += n; begin == len(s) {
+			break
+		}
+		r, size := utf8.DecodeRuneInString(s[begin:])
+		w.escape(r)
+		begin += size
+	}
+	w.byte('"')
+}
+
+// plainPrefix is how much of s stands for itself in JSON.
+func plainPrefix(s string) int {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == 0xe2 {
+			return i
+		}
+	}
+	return len(s)
+}
+
+func (w *jsonWriter) escape(r rune) {
+	switch r {
+	case '"', '\\':
+		*w = append(*w, '\\', byte(r))
+	case '\n':
+		w.text(`\n`)
+	case '\r':
+		w.text(`\r`)
+	case '\t':
+		w.text(`\t`)
+	default:
+		if r < utf8.RuneSelf || r == '\u2028' || r == '\u2029' {
+			*w = fmt.Appendf(*w, `\u%04x`, r)
+		} else {
+			*w = utf8.AppendRune(*w, r)
+		}
+	}
 }

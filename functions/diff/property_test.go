@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -178,4 +179,27 @@ func TestEncodedSizeIsWhatJSONTakes(t *testing.T) {
 	}
 	require.Equal(t, len(`"\u0000\u001b\b\f\n\r\t\"\\\u2028"`), encodedString("\x00\x1b\b\f\n\r\t\"\\\u2028"))
 	require.Equal(t, 4, encodedSize(json.Number("1.10")))
+}
+
+// TestPatchIsThatOfTheLibrary: RFC 7396 leaves nothing open but the escapes.
+func TestPatchIsThatOfTheLibrary(t *testing.T) {
+	for seed := range uint64(seeds) {
+		r := newRandom(seed)
+		r.nulls = true
+		before := r.object(4)
+		requireLibraryPatch(t, before, r.editObject(before, 4))
+	}
+	requireLibraryPatch(t, map[string]any{"a": map[string]any{"b": nil}, "c": nil}, map[string]any{"a": map[string]any{}, "c": true})
+	requireLibraryPatch(t, map[string]any{"a": map[string]any{"b": 1}}, map[string]any{"a": map[string]any{"b": 1}, "e": map[string]any{}})
+	requireLibraryPatch(t, map[string]any{}, map[string]any{"all": "\x00\x01\b\f\n\r\t\x1f \"\\/<>&\x7fé\u2027\u2028\u2029\u202a\ufffd😀"})
+}
+
+func requireLibraryPatch(t *testing.T, old, new map[string]any) {
+	t.Helper()
+	from, to := compact(t, old), compact(t, new)
+	want, err := jsonpatch.CreateMergePatch([]byte(from), []byte(to))
+	require.NoError(t, err)
+	before, after, err := event.DecodeManifests([]byte(from), []byte(to))
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(mergePatch(before, after, 1<<30)), "%s\n%s", from, to) //nolint:testifylint // byte by byte
 }
