@@ -24,7 +24,7 @@ func DecodeManifest(raw []byte) (map[string]any, error) {
 // same: a map or list that stands in both is decoded once and shared, so who
 // changes it in one changes both. Clean may be applied to each.
 func DecodeManifests(oldRaw, newRaw []byte) (before, after map[string]any, err error) {
-	o := decoder{scanner: scanner{b: oldRaw}, source: string(oldRaw), keep: true}
+	o := decoder{scanner: scanner{b: oldRaw}, source: string(oldRaw), spans: make([]span, 0, 16+len(oldRaw)/128)}
 	before, ok := o.manifest()
 	if !ok {
 		if before, err = DecodeManifest(oldRaw); err != nil {

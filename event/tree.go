@@ -15,8 +15,7 @@ type decoder struct {
 	names  []string
 	values []any
 
-	keep  bool   // spans
-	spans []span // of the containers, each before those in it
+	spans []span // of the containers, each before those in it; nil to keep none
 	// old, if not nil, has decoded a manifest like this one. peer is which of
 	// its spans stands where the next value does, or -1.
 	old  *decoder
@@ -93,7 +92,7 @@ func (d *decoder) container(read func() (any, bool)) (any, bool) {
 			return s.value, true
 		}
 	}
-	if !d.keep {
+	if d.spans == nil {
 		return read()
 	}
 	at, begin := len(d.spans), d.i

@@ -203,3 +203,17 @@ func requireLibraryPatch(t *testing.T, old, new map[string]any) {
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(mergePatch(before, after, 1<<30)), "%s\n%s", from, to) //nolint:testifylint // byte by byte
 }
+
+// TestSharedPartsReadAsIfWrittenTwice: what is written once stands in both texts.
+func TestSharedPartsReadAsIfWrittenTwice(t *testing.T) {
+	for seed := range uint64(seeds) {
+		r := newRandom(seed)
+		r.nulls = true
+		m := r.object(5)
+		old, new, err := event.DecodeManifests([]byte(compact(t, m)), []byte(compact(t, r.editObject(m, 5))))
+		require.NoError(t, err)
+		before, after := renderBoth(old, new)
+		require.Equal(t, renderYAML(old, new), before, "seed %d", seed)
+		require.Equal(t, renderYAML(new, old), after, "seed %d", seed)
+	}
+}

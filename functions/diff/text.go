@@ -17,13 +17,15 @@ const noFile = "/dev/null"
 // bytes long when encoded as JSON.
 func unified(subject string, old, new map[string]any, limit int) string {
 	var before, after []string
-	oldLabel, newLabel := noFile, noFile
-	label := printable(subject)
-	if old != nil {
-		before, oldLabel = splitLines(renderYAML(old, new)), label
-	}
-	if new != nil {
-		after, newLabel = splitLines(renderYAML(new, old)), label
+	oldLabel, newLabel := printable(subject), printable(subject)
+	switch {
+	case old == nil:
+		after, oldLabel = splitLines(renderYAML(new, nil)), noFile
+	case new == nil:
+		before, newLabel = splitLines(renderYAML(old, nil)), noFile
+	default:
+		o, n := renderBoth(old, new)
+		before, after = splitLines(o), splitLines(n)
 	}
 	text := newCappedText(limit)
 	text.line("--- ", oldLabel)

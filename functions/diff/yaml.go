@@ -2,6 +2,7 @@ package diff
 
 import (
 	"encoding/json"
+	"reflect"
 	"strconv"
 	"strings"
 )
@@ -20,17 +21,51 @@ const maxDepth = 40
 // It is written here because a general encoder takes three times as long as
 // all the rest and has no way to write an odd string line by line.
 func renderYAML(manifest, peer map[string]any) string {
-	if len(manifest) == 0 {
-		return "{}\n"
-	}
 	var w yamlWriter
-	w.mapping(manifest, peer, 0, false)
+	w.manifest(manifest, peer)
 	return w.String()
+}
+
+// renderBoth is renderYAML of each manifest with the other one as its peer.
+// What the two share is written once.
+func renderBoth(old, new map[string]any) (before, after string) {
+	o := yamlWriter{blocks: map[uintptr]block{}}
+	o.manifest(old, new)
+	before = o.String()
+	n := yamlWriter{blocks: o.blocks, written: before}
+	n.Grow(len(before) + len(before)/8)
+	n.manifest(new, old)
+	return before, n.String()
 }
 
 type yamlWriter struct {
 	strings.Builder
 	depth int
+	// blocks are the largest maps and lists that the manifest shares with its
+	// peer. They are collected, or copied from written if that is not empty.
+	blocks  map[uintptr]block
+	written string
+	within  bool // a block that is written
+}
+
+// block is the text of a map or list, which depends on nothing but where that
+// stands.
+type block struct {
+	begin, end int
+	at         place
+}
+
+type place struct {
+	indent, depth int
+	inItem        bool
+}
+
+func (w *yamlWriter) manifest(m, peer map[string]any) {
+	if len(m) == 0 {
+		w.WriteString("{}\n")
+		return
+	}
+	w.mapping(m, peer, 0, false)
 }
 
 // mapping writes the lines of a map that is not empty. inline tells that its
@@ -92,6 +127,28 @@ func (w *yamlWriter) nests(v any) bool {
 // nested writes a map or a list below a key or, inItem, behind a dash. A list
 // stands at the column of its key, everything else two columns further.
 func (w *yamlWriter) nested(v, peer any, indent int, inItem bool) {
+	if w.blocks == nil || w.within || !identical(v, peer) {
+		w.lower(v, peer, indent, inItem)
+		return
+	}
+	id, at := reflect.ValueOf(v).Pointer(), place{indent, w.depth, inItem}
+	if w.written != "" {
+		if b, ok := w.blocks[id]; ok && b.at == at {
+			w.WriteString(w.written[b.begin:b.end])
+			return
+		}
+		w.lower(v, peer, indent, inItem)
+		return
+	}
+	begin := w.Len()
+	w.within = true
+	w.lower(v, peer, indent, inItem)
+	w.within = false
+	w.blocks[id] = block{begin: begin, end: w.Len(), at: at}
+}
+
+// lower writes the lines of nested one level further down.
+func (w *yamlWriter) lower(v, peer any, indent int, inItem bool) {
 	w.depth++
 	defer func() { w.depth-- }()
 	switch v := v.(type) {
