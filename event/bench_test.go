@@ -85,3 +85,34 @@ func BenchmarkDecodeManifests(b *testing.B) {
 		}
 	}
 }
+
+// A fifth more than was measured, so that a step that begins to copy or to
+// decode once more is seen, and another release of Go is not.
+func TestFewAllocationsAnEvent(t *testing.T) {
+	e := eventtest.SampleLarge(false)
+	r, body := encoded(t, e)
+	for name, c := range map[string]struct {
+		most int
+		run  func()
+	}{
+		"NewRequest": {88, func() {
+			_, err := event.NewRequest(t.Context(), "http://127.0.0.1:8080/", &e)
+			require.NoError(t, err)
+		}},
+		"Encode": {80, func() {
+			_, _, err := event.Encode(&e)
+			require.NoError(t, err)
+		}},
+		"Decode": {60, func() {
+			_, err := event.Decode(r.Header, body)
+			require.NoError(t, err)
+		}},
+		"handler": {160, func() { serveOnce(t, passThrough, r, body) }},
+		"DecodeManifests": {672, func() {
+			_, _, err := event.DecodeManifests(e.OldObject, e.Object)
+			require.NoError(t, err)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) { eventtest.Allocs(t, c.most, c.run) })
+	}
+}

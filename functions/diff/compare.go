@@ -199,3 +199,18 @@ func keysOf(a, b map[string]any) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// keyStack holds the keys of the maps that are being written, each map's in
+// order, so that not every map needs a list of its own.
+type keyStack []string
+
+// push adds the keys of a map and tells where they begin; cutting the stack
+// there takes them away.
+func (k *keyStack) push(m map[string]any) (first int) {
+	first = len(*k)
+	for key := range m {
+		*k = append(*k, key)
+	}
+	slices.Sort((*k)[first:])
+	return first
+}

@@ -21,20 +21,23 @@ func mergePatch(old, new map[string]any, limit int) json.RawMessage {
 	}
 	var w jsonWriter
 	w.patch(old, new)
-	if len(w) > limit {
+	if len(w.out) > limit {
 		return nil
 	}
-	return json.RawMessage(w)
+	return w.out
 }
 
 // jsonWriter writes decoded JSON: sorted keys and HTML escapes, as
 // encoding/json has them.
-type jsonWriter []byte
+type jsonWriter struct {
+	out  []byte
+	keys keyStack
+}
 
 // patch writes what turns old into new and tells whether that is anything.
 func (w *jsonWriter) patch(old, new map[string]any) bool {
 	w.byte('{')
-	empty := len(*w)
+	empty := len(w.out)
 	for _, key := range keysOf(old, new) {
 		o, inOld := old[key]
 		n, inNew := new[key]
@@ -43,7 +46,7 @@ func (w *jsonWriter) patch(old, new map[string]any) bool {
 		}
 		om, okOld := o.(map[string]any)
 		nm, okNew := n.(map[string]any)
-		before := len(*w)
+		before := len(w.out)
 		switch {
 		case !inNew:
 			w.key(key, before == empty)
@@ -51,7 +54,7 @@ func (w *jsonWriter) patch(old, new map[string]any) bool {
 		case okOld && okNew:
 			w.key(key, before == empty)
 			if !w.patch(om, nm) {
-				*w = (*w)[:before]
+				w.out = w.out[:before]
 			}
 		case !inOld || !same(o, n):
 			w.key(key, before == empty)
@@ -59,7 +62,7 @@ func (w *jsonWriter) patch(old, new map[string]any) bool {
 		}
 	}
 	w.byte('}')
-	return len(*w) > empty+1
+	return len(w.out) > empty+1
 }
 
 func (w *jsonWriter) key(key string, first bool) {
@@ -74,10 +77,13 @@ func (w *jsonWriter) value(v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		w.byte('{')
-		for i, key := range sortedKeys(v) {
+		first := w.keys.push(v)
+		for i := range len(v) {
+			key := w.keys[first+i]
 			w.key(key, i == 0)
 			w.value(v[key])
 		}
+		w.keys = w.keys[:first]
 		w.byte('}')
 	case []any:
 		w.byte('[')
@@ -93,14 +99,14 @@ func (w *jsonWriter) value(v any) {
 	case json.Number:
 		w.text(v.String())
 	case bool:
-		*w = strconv.AppendBool(*w, v)
+		w.out = strconv.AppendBool(w.out, v)
 	default:
 		w.text("null")
 	}
 }
 
-func (w *jsonWriter) byte(c byte)   { *w = append(*w, c) }
-func (w *jsonWriter) text(s string) { *w = append(*w, s...) }
+func (w *jsonWriter) byte(c byte)   { w.out = append(w.out, c) }
+func (w *jsonWriter) text(s string) { w.out = append(w.out, s...) }
 
 func (w *jsonWriter) string(s string) {
 	w.byte('"')
@@ -130,7 +136,7 @@ func plainPrefix(s string) int {
 func (w *jsonWriter) escape(r rune) {
 	switch r {
 	case '"', '\\':
-		*w = append(*w, '\\', byte(r))
+		w.out = append(w.out, '\\', byte(r))
 	case '\n':
 		w.text(`\n`)
 	case '\r':
@@ -139,9 +145,9 @@ func (w *jsonWriter) escape(r rune) {
 		w.text(`\t`)
 	default:
 		if r < utf8.RuneSelf || r == '\u2028' || r == '\u2029' {
-			*w = fmt.Appendf(*w, `\u%04x`, r)
+			w.out = fmt.Appendf(w.out, `\u%04x`, r)
 		} else {
-			*w = utf8.AppendRune(*w, r)
+			w.out = utf8.AppendRune(w.out, r)
 		}
 	}
 }

@@ -30,9 +30,10 @@ func renderYAML(manifest, peer map[string]any) string {
 // What the two share is written once.
 func renderBoth(old, new map[string]any) (before, after string) {
 	o := yamlWriter{blocks: map[uintptr]block{}}
+	o.Grow(4 << 10) // most are larger
 	o.manifest(old, new)
 	before = o.String()
-	n := yamlWriter{blocks: o.blocks, written: before}
+	n := yamlWriter{blocks: o.blocks, written: before, keys: o.keys}
 	n.Grow(len(before) + len(before)/8)
 	n.manifest(new, old)
 	return before, n.String()
@@ -41,6 +42,7 @@ func renderBoth(old, new map[string]any) (before, after string) {
 type yamlWriter struct {
 	strings.Builder
 	depth int
+	keys  keyStack
 	// blocks are the largest maps and lists that the manifest shares with its
 	// peer. They are collected, or copied from written if that is not empty.
 	blocks  map[uintptr]block
@@ -72,7 +74,9 @@ func (w *yamlWriter) manifest(m, peer map[string]any) {
 // first line has been begun, by the dash of a list.
 func (w *yamlWriter) mapping(m map[string]any, peer any, indent int, inline bool) {
 	other, _ := peer.(map[string]any)
-	for _, key := range sortedKeys(m) {
+	first := w.keys.push(m)
+	for i := range len(m) {
+		key := w.keys[first+i]
 		if !inline {
 			w.indent(indent)
 		}
@@ -87,6 +91,7 @@ func (w *yamlWriter) mapping(m map[string]any, peer any, indent int, inline bool
 			w.leaf(value, other[key], indent)
 		}
 	}
+	w.keys = w.keys[:first]
 }
 
 // list writes the lines of a list that is not empty.
