@@ -152,9 +152,15 @@ func (e *Event) Validate() error {
 // path-escaped on its way and may hold anything.
 func (e *Event) unprintable() (name string, found bool) {
 	for _, a := range [...]struct{ name, value string }{
-		{"id", e.ID}, {"source", e.Source}, {"subject", e.Subject}, {"cluster", e.Cluster},
-		{"apiversion", e.APIVersion}, {"kind", e.Kind}, {"namespace", e.Namespace},
-		{"partitionkey", e.PartitionKey}, {"via", e.Via},
+		{"id", e.ID},
+		{"source", e.Source},
+		{"subject", e.Subject},
+		{"cluster", e.Cluster},
+		{"apiversion", e.APIVersion},
+		{"kind", e.Kind},
+		{"namespace", e.Namespace},
+		{"partitionkey", e.PartitionKey},
+		{"via", e.Via},
 	} {
 		if strings.ContainsFunc(a.value, unicode.IsControl) {
 			return a.name, true

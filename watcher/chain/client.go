@@ -37,6 +37,7 @@ func newTransport(cfg Config) (*http.Transport, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = cfg.Concurrency
 	transport.MaxResponseHeaderBytes = 256 << 10
+	transport.WriteBufferSize = 32 << 10 // most events in one packet to the kernel
 	transport.Proxy = proxy
 	if cfg.CACerts != "" {
 		pool, err := x509.SystemCertPool()

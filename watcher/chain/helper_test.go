@@ -158,7 +158,7 @@ func (l *lines) with(t *testing.T, message string) []map[string]any {
 const notDelivered = "change not delivered"
 
 // endpoint serves h and gives its URL.
-func endpoint(t *testing.T, h http.HandlerFunc) string {
+func endpoint(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(func() {
@@ -169,7 +169,7 @@ func endpoint(t *testing.T, h http.HandlerFunc) string {
 }
 
 // function serves a well-behaved function.
-func function(t *testing.T, h event.Handler) string { return endpoint(t, h.ServeHTTP) }
+func function(t testing.TB, h event.Handler) string { return endpoint(t, h.ServeHTTP) }
 
 func forward(_ context.Context, e event.Event) (*event.Event, error) { return &e, nil }
 

@@ -19,7 +19,7 @@ import (
 // stop. An answer that breaks the contract is a permanent failure, so that a
 // proxy's page or a wrong URL swallows no change.
 func reply(resp *http.Response, in *event.Event) (next *event.Event, reason string, err error) {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	body, err := readReply(resp)
 	if err != nil {
 		return nil, "", &failure{status: resp.StatusCode, reason: fmt.Sprintf("reply broke off: %v", cause(err))}
 	}
@@ -42,6 +42,19 @@ func reply(resp *http.Response, in *event.Event) (next *event.Event, reason stri
 		reason = cmp.Or(resp.Header.Get(event.ReasonHeader), "continue is false")
 	}
 	return next, reason, nil
+}
+
+// readReply reads a body, up to one byte more than it may have. It gets the room
+// that it says it needs, as far as that is what an event usually has: what is
+// only claimed takes no memory.
+func readReply(resp *http.Response) ([]byte, error) {
+	const usual = 256 << 10
+	var b bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= usual {
+		b.Grow(int(n) + bytes.MinRead) // ReadFrom wants room behind the end
+	}
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, maxReply+1))
+	return b.Bytes(), err
 }
 
 // eventReply follows a CloudEvent; it must still be the same change.

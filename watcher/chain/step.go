@@ -138,16 +138,17 @@ func (s *step) attempt(ctx context.Context, e *event.Event) (next *event.Event, 
 	if err := e.Validate(); err != nil { // no endpoint would take it, and no header some of it
 		return nil, "", permanent(0, "event not sent: %v", err)
 	}
-	req, err := event.NewRequest(ctx, s.url, e)
+	header, body, err := event.Encode(e)
 	if err != nil {
 		return nil, "", permanent(0, "event not sent: %v", err)
 	}
-	req.Header.Set("User-Agent", s.cfg.UserAgent)
-	wrapped, err := retryablehttp.FromRequest(req)
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, s.url, body)
 	if err != nil {
 		return nil, "", permanent(0, "event not sent: %v", cause(err))
 	}
-	resp, err := s.client.Do(wrapped)
+	header.Set("User-Agent", s.cfg.UserAgent)
+	req.Header = header
+	resp, err := s.client.Do(req)
 	if err != nil {
 		return nil, "", &failure{reason: cause(err).Error()}
 	}
@@ -218,7 +219,7 @@ func (s *step) report(ctx context.Context, e *event.Event, err error) {
 		s.log.Debug("step still fails", "step", s.name, "id", e.ID, "status", f.status, "error", f.reason)
 	case was:
 		s.log.Info("step recovered", "step", s.name, "id", e.ID)
-	default:
+	case s.log.Enabled(ctx, slog.LevelDebug):
 		s.log.Debug("step done", "step", s.name, "id", e.ID)
 	}
 }

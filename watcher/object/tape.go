@@ -176,6 +176,9 @@ func (t *tape) after(of, at int32) int32 {
 // same tells whether two values that are not written alike are equal: members
 // may come in another order, and characters may be escaped.
 func same(a, b []byte) bool {
+	if k := a[0]; k != '{' && k != '[' {
+		return k == '"' && b[0] == '"' && bytes.Equal(unquote(a), unquote(b))
+	}
 	var x, y any
 	return decodeValue(a, &x) == nil && decodeValue(b, &y) == nil && reflect.DeepEqual(x, y)
 }

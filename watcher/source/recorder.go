@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"runtime/debug"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -69,6 +70,9 @@ func (r *recorder) Replace(items []any, version string) error {
 		s.log.Warn("the objects are listed and compared with what was seen: changes in between are merged")
 	}
 	r.compare(objects)
+	if relist := s.lw.wasReported(); relist && len(items) > many {
+		defer debug.FreeOSMemory() // the list is garbage now; the first ones have it done for all of them
+	}
 	if r.ctx.Err() == nil && r.watch.Err() == nil {
 		var t state.Tx
 		s.seen.Listed(&t, version)
@@ -78,6 +82,9 @@ func (r *recorder) Replace(items []any, version string) error {
 	}
 	return nil
 }
+
+// many objects in a list leave the heap larger than it has to be.
+const many = 1000
 
 // together is how many objects of a list without news are recorded at once.
 const together = 200

@@ -33,7 +33,7 @@ var (
 // world is what a source sees, on a state that writes.
 type world struct {
 	*state.Seen
-	t      *testing.T
+	t      testing.TB
 	state  *state.State
 	zip    *object.Compressor
 	scope  state.Scope
@@ -51,7 +51,7 @@ func inBoth(t *testing.T, scope state.Scope, test func(*testing.T, *world)) {
 }
 
 // newWorld opens a state and goes on with what was seen there.
-func newWorld(t *testing.T, scope state.Scope, dir string) *world {
+func newWorld(t testing.TB, scope state.Scope, dir string) *world {
 	t.Helper()
 	w := openWorld(t, scope, state.Config{Dir: dir, Events: 100_000, Bytes: 1 << 30})
 	kept, _ := w.state.Kept()
@@ -64,7 +64,7 @@ func newWorld(t *testing.T, scope state.Scope, dir string) *world {
 	return w
 }
 
-func openWorld(t *testing.T, scope state.Scope, cfg state.Config) *world {
+func openWorld(t testing.TB, scope state.Scope, cfg state.Config) *world {
 	t.Helper()
 	zip, err := object.NewCompressor()
 	require.NoError(t, err)

@@ -98,7 +98,7 @@ func (q *Queued) Keep(input []byte) {
 	s := q.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next.inputs[q.seq] = input
+	s.next.setInput(q.seq, input)
 	s.bytes += len(input) - q.kept
 	q.kept = len(input)
 	s.moved.Broadcast()

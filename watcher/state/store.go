@@ -59,10 +59,28 @@ type batch struct {
 }
 
 func newBatch(id uint64) *batch {
-	return &batch{
-		id: id, objects: map[objectID]*object.Object{},
-		inputs: map[uint64][]byte{}, watches: map[client.Place]*Watch{},
+	return &batch{id: id}
+}
+
+func (b *batch) setObject(id objectID, o *object.Object) {
+	if b.objects == nil {
+		b.objects = map[objectID]*object.Object{}
 	}
+	b.objects[id] = o
+}
+
+func (b *batch) setWatch(p client.Place, w *Watch) {
+	if b.watches == nil {
+		b.watches = map[client.Place]*Watch{}
+	}
+	b.watches[p] = w
+}
+
+func (b *batch) setInput(seq uint64, input []byte) {
+	if b.inputs == nil {
+		b.inputs = map[uint64][]byte{}
+	}
+	b.inputs[seq] = input
 }
 
 func (b *batch) empty() bool { return b.writesNothing() && !b.trim }

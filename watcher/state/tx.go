@@ -10,40 +10,35 @@ import (
 // Tx is what one observation writes: as a whole, or not at all if the process
 // ends meanwhile.
 type Tx struct {
-	objects map[objectID]*object.Object
+	objects []seenObject
 	changes []*Change
-	watches map[client.Place]*Watch
+	watches []*Watch
+	gone    []client.Place // watches that are forgotten
+}
+
+// seenObject is the object seen last under a key; nil: forgotten.
+type seenObject struct {
+	objectID
+	object *object.Object
 }
 
 // Changes are those that the transaction queues.
 func (t *Tx) Changes() []*Change { return t.changes }
 
 // Watch records how far a watch is.
-func (t *Tx) Watch(w Watch) { t.setWatch(w.Place(), &w) }
+func (t *Tx) Watch(w Watch) { t.watches = append(t.watches, &w) }
 
 // Unwatch forgets a watch.
-func (t *Tx) Unwatch(p client.Place) { t.setWatch(p, nil) }
+func (t *Tx) Unwatch(p client.Place) { t.gone = append(t.gone, p) }
 
-func (t *Tx) setWatch(p client.Place, w *Watch) {
-	if t.watches == nil {
-		t.watches = map[client.Place]*Watch{}
-	}
-	t.watches[p] = w
-}
-
-func (t *Tx) set(id objectID, o *object.Object) {
-	if t.objects == nil {
-		t.objects = map[objectID]*object.Object{}
-	}
-	t.objects[id] = o
-}
+func (t *Tx) set(id objectID, o *object.Object) { t.objects = append(t.objects, seenObject{id, o}) }
 
 // size is what it takes in bytes, nearly.
 func (t *Tx) size() int {
 	size := 0
 	for _, o := range t.objects {
-		if o != nil {
-			size += o.Size()
+		if o.object != nil {
+			size += o.object.Size()
 		}
 	}
 	for _, c := range t.changes {
@@ -63,11 +58,14 @@ func (s *State) Apply(ctx context.Context, t *Tx) error {
 	}
 	b := s.next
 	b.bytes += t.size()
-	for id, o := range t.objects {
-		b.objects[id] = o
+	for _, o := range t.objects {
+		b.setObject(o.objectID, o.object)
 	}
-	for p, w := range t.watches {
-		b.watches[p] = w
+	for _, w := range t.watches {
+		b.setWatch(w.Place(), w)
+	}
+	for _, p := range t.gone {
+		b.setWatch(p, nil)
 	}
 	for _, c := range t.changes {
 		s.seq++
