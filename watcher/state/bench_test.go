@@ -54,7 +54,7 @@ func newUpdates(t testing.TB, dir string) *updates {
 		if err := w.Seen.Put(&tx, o, event.ViaWatch); err != nil {
 			return err
 		}
-		w.Seen.At(&tx, o.ResourceVersion)
+		w.At(&tx, o.ResourceVersion)
 		return w.state.Apply(context.Background(), &tx)
 	}
 	for range 600 { // until the vocabulary is learned

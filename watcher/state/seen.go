@@ -221,9 +221,8 @@ func (s *Seen) change(action event.Action, old, now *object.Object, via string) 
 // onlyNoise tells whether two versions are the same but for the noise list. A
 // manifest that cannot be read is never taken for noise.
 func onlyNoise(old, now []byte) bool {
-	a, errA := event.DecodeManifest(old)
-	b, errB := event.DecodeManifest(now)
-	if errA != nil || errB != nil {
+	a, b, err := event.DecodeManifests(old, now)
+	if err != nil {
 		return false
 	}
 	event.Clean(a)
