@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -58,13 +59,19 @@ func run(ctx context.Context, cfg *config.Config, functions map[string]Function)
 	return nil // a stop that was asked for, also before the start was over
 }
 
-// tune keeps the process small. Most of the heap are packed objects, which stay
-// and are cheap to mark: Go's own setting would let garbage take as much room
-// again before it is collected, and half of that costs next to nothing. Who sets
-// GOGC knows better.
+// tune keeps the process small, unless the environment knows better. Most of
+// the heap are packed objects, which stay and are cheap to mark: Go's own setting
+// would let garbage take as much room again before it is collected, and half of
+// that costs next to nothing. And a change goes through a few goroutines that
+// each wake another: with more processors than it can use, that wakes threads,
+// and on a large node each keeps memory of its own.
 func tune() {
+	const processors = 2
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
+	}
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > processors {
+		runtime.GOMAXPROCS(processors)
 	}
 }
 

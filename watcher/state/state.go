@@ -53,8 +53,12 @@ type State struct {
 	bytes   int
 	warm    int         // bytes of manifests that wait unpacked
 	timer   *time.Timer // set while something is not urgent
-	closed  bool
-	err     error
+	deliver func(*Queued)
+	// inline tells that nothing has to wait for a disk and Run has done what came
+	// before: who records something also writes and delivers it.
+	inline bool
+	closed bool
+	err    error
 	said    seldom.Line
 }
 
@@ -113,13 +117,21 @@ func (s *State) Queue() []*Queued {
 // others: each transaction waits for the disk.
 const lazy = 10 * time.Millisecond
 
-// hurry sees to it that the next batch is written, at once if it is urgent;
-// the caller holds mu.
-func (s *State) hurry(urgent bool) {
+// hurry sees to it that the next batch is written, at once if it is urgent; the
+// caller holds mu, and delivers what it gives once mu is free.
+func (s *State) hurry(urgent bool) []*Queued {
+	if s.inline {
+		b := s.next
+		_ = s.store.commit(b) // in memory: it does not fail
+		changes := b.changes
+		s.written = b.id
+		b.reset()
+		return changes
+	}
 	if urgent {
 		s.next.urgent = true
 		s.moved.Broadcast()
-		return
+		return nil
 	}
 	if s.timer == nil && !s.next.urgent {
 		s.timer = time.AfterFunc(lazy, func() {
@@ -128,6 +140,7 @@ func (s *State) hurry(urgent bool) {
 			s.hurry(true)
 		})
 	}
+	return nil
 }
 
 // trim asks that what a reading of everything has brought into memory goes.
@@ -142,6 +155,9 @@ func (s *State) trim() {
 // deliver, which must not wait, until Close. An error means that the state
 // cannot be written, and is what everybody else gets from then on.
 func (s *State) Run(deliver func(*Queued)) error {
+	s.mu.Lock()
+	s.deliver = deliver
+	s.mu.Unlock()
 	for {
 		b := s.take()
 		if b == nil {
@@ -149,15 +165,20 @@ func (s *State) Run(deliver func(*Queued)) error {
 		}
 		err := s.store.commit(b)
 		if err == nil {
-			for _, q := range b.changes {
-				q.written()
-				deliver(q)
-			}
+			s.hand(b.changes)
 		}
 		s.ended(b, err)
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// hand delivers changes that are written.
+func (s *State) hand(changes []*Queued) {
+	for _, q := range changes {
+		q.written()
+		s.deliver(q)
 	}
 }
 
@@ -179,6 +200,7 @@ func (s *State) take() *batch {
 	defer s.mu.Unlock()
 	for !s.closed && (!s.next.urgent || s.next.empty()) {
 		s.next.urgent = s.next.urgent && !s.next.empty()
+		s.inline = !s.Durable() && s.next.empty()
 		s.moved.Wait()
 	}
 	if s.timer != nil {

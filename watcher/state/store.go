@@ -62,6 +62,18 @@ func newBatch(id uint64) *batch {
 	return &batch{id: id}
 }
 
+// reset makes it the next one, with the room of a small one.
+func (b *batch) reset() {
+	const small = 16
+	if len(b.objects) > small {
+		b.objects = nil
+	}
+	clear(b.objects)
+	clear(b.inputs)
+	clear(b.watches)
+	*b = batch{id: b.id + 1, objects: b.objects, inputs: b.inputs, watches: b.watches, done: b.done[:0]}
+}
+
 func (b *batch) setObject(id objectID, o *object.Object) {
 	if b.objects == nil {
 		b.objects = map[objectID]*object.Object{}

@@ -51,10 +51,17 @@ func (t *Tx) size() int {
 // queue is full, and so the watch waits too. It fails with ctx's error, or
 // because the state cannot be written.
 func (s *State) Apply(ctx context.Context, t *Tx) error {
+	changes, err := s.record(ctx, t)
+	s.hand(changes)
+	return err
+}
+
+// record is Apply but for what has to be handed over at once.
+func (s *State) record(ctx context.Context, t *Tx) ([]*Queued, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.wait(ctx, func() bool { return s.room(t) }); err != nil {
-		return err
+		return nil, err
 	}
 	b := s.next
 	b.bytes += t.size()
@@ -76,8 +83,7 @@ func (s *State) Apply(ctx context.Context, t *Tx) error {
 		s.events++
 		s.bytes += size
 	}
-	s.hurry(len(t.changes) > 0)
-	return nil
+	return s.hurry(len(t.changes) > 0), nil
 }
 
 // maxBatch bounds in bytes what is recorded and not yet written: the disk holds
