@@ -141,7 +141,7 @@ func TestEachMemberOfDataIsWritten(t *testing.T) {
 	require.NoError(t, err)
 	got, err := full.encode()
 	require.NoError(t, err)
-	require.Equal(t, string(want), string(got)) //nolint:testifylint // byte by byte
+	require.Equal(t, string(want), string(got))
 	var members map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(got, &members))
 	require.Subset(t, slices.Collect(maps.Keys(members)), changeMembers[:])
@@ -162,7 +162,7 @@ func TestEachMemberOfDataIsWritten(t *testing.T) {
 	require.NoError(t, err)
 	want, err = plainWrite(Change{Diff: &Diff{}, Payload: &Payload{}})
 	require.NoError(t, err)
-	require.Equal(t, string(want), string(empty)) //nolint:testifylint // byte by byte
+	require.Equal(t, string(want), string(empty))
 }
 
 // A manifest is read as encoding/json reads it.
