@@ -13,7 +13,7 @@ func DecodeManifest(raw []byte) (map[string]any, error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	d := decoder{scanner: scanner{b: raw}, source: string(raw)}
+	d := decoder{scanner: scanner{b: raw}, source: string(raw), peer: -1}
 	if m, ok := d.manifest(); ok {
 		return m, nil
 	}
@@ -24,7 +24,7 @@ func DecodeManifest(raw []byte) (map[string]any, error) {
 // same: a map or list that stands in both is decoded once and shared, so who
 // changes it in one changes both. Clean may be applied to each.
 func DecodeManifests(oldRaw, newRaw []byte) (before, after map[string]any, err error) {
-	o := decoder{scanner: scanner{b: oldRaw}, source: string(oldRaw), spans: make([]span, 0, 16+len(oldRaw)/128)}
+	o := decoder{scanner: scanner{b: oldRaw}, source: string(oldRaw), peer: -1, spans: make([]span, 0, 16+len(oldRaw)/64)}
 	before, ok := o.manifest()
 	if !ok {
 		if before, err = DecodeManifest(oldRaw); err != nil {

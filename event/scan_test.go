@@ -198,3 +198,14 @@ func FuzzDecodeManifests(f *testing.F) {
 		}
 	})
 }
+
+// Each level of a nest is compared as a whole, so there is an end to it: ten
+// thousand times four megabytes would take seconds.
+func TestSharingEndsInTheDeep(t *testing.T) {
+	const depth = maxNesting - 1
+	raw := []byte(`{"a":` + strings.Repeat("[", depth) + `"` + strings.Repeat("x", smallest) + `"` + strings.Repeat("]", depth) + `}`)
+	d := decoder{scanner: scanner{b: raw}, source: string(raw), peer: -1, spans: []span{}}
+	_, ok := d.manifest()
+	require.True(t, ok)
+	require.Len(t, d.spans, deepest)
+}

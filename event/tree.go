@@ -33,8 +33,12 @@ type span struct {
 	value      any
 }
 
-// smallest is the length of a container that is worth a span.
-const smallest = 32
+// What is worth a span: a container of some bytes, and not too deep, for each
+// level is compared as a whole.
+const (
+	smallest = 32
+	deepest  = 32
+)
 
 // manifest is the whole of the input.
 func (d *decoder) manifest() (map[string]any, bool) {
@@ -85,14 +89,14 @@ func (d *decoder) string(begin, end int, plain bool) string {
 // container reads an object or a list, unless the same bytes stand at its
 // place in the old manifest.
 func (d *decoder) container(read func() (any, bool)) (any, bool) {
-	if d.old != nil && d.peer >= 0 {
+	if d.peer >= 0 {
 		s := &d.old.spans[d.peer]
 		if n := s.end - s.begin; len(d.b)-d.i >= n && d.source[d.i:d.i+n] == d.old.source[s.begin:s.end] {
 			d.i += n
 			return s.value, true
 		}
 	}
-	if d.spans == nil {
+	if d.spans == nil || d.depth >= deepest {
 		return read()
 	}
 	at, begin := len(d.spans), d.i
@@ -148,7 +152,7 @@ type kids struct{ next, end int }
 
 // kids are those in the peer of the container that is read next.
 func (d *decoder) kids() kids {
-	if d.old == nil || d.peer < 0 {
+	if d.peer < 0 || d.depth >= deepest {
 		return kids{}
 	}
 	return kids{next: d.peer + 1, end: d.old.spans[d.peer].next}

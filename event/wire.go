@@ -69,7 +69,7 @@ func (e *Event) ToCloudEvent() (ce.Event, error) {
 }
 
 // FromCloudEvent reads an event and checks it against the contract. The error
-// is one line that says what is wrong.
+// is one line that says what is wrong. The event holds slices of in's data.
 func FromCloudEvent(in ce.Event) (Event, error) {
 	var e Event
 	if err := in.Validate(); err != nil {

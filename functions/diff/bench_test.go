@@ -47,6 +47,33 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
+// BenchmarkNext is what comes after: the answer read and sent on.
+func BenchmarkNext(b *testing.B) {
+	out, err := handle(b.Context(), eventtest.SampleLarge(false))
+	require.NoError(b, err)
+	req, err := event.NewRequest(b.Context(), "http://localhost/", out)
+	require.NoError(b, err)
+	header := req.Header
+	body, err := io.ReadAll(req.Body)
+	require.NoError(b, err)
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := event.Decode(header, body); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := event.NewRequest(b.Context(), "http://localhost/", out); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // serveOnce runs the function on one request with body.
 func serveOnce(t testing.TB, r *http.Request, body []byte) {
 	in := *r

@@ -2,7 +2,6 @@ package diff
 
 import (
 	"encoding/json"
-	"reflect"
 	"strconv"
 	"strings"
 )
@@ -26,19 +25,6 @@ func renderYAML(manifest, peer map[string]any) string {
 	return w.String()
 }
 
-// renderBoth is renderYAML of each manifest with the other one as its peer.
-// What the two share is written once.
-func renderBoth(old, new map[string]any) (before, after string) {
-	o := yamlWriter{blocks: map[uintptr]block{}}
-	o.Grow(4 << 10) // most are larger
-	o.manifest(old, new)
-	before = o.String()
-	n := yamlWriter{blocks: o.blocks, written: before, keys: o.keys}
-	n.Grow(len(before) + len(before)/8)
-	n.manifest(new, old)
-	return before, n.String()
-}
-
 type yamlWriter struct {
 	strings.Builder
 	depth int
@@ -48,18 +34,6 @@ type yamlWriter struct {
 	blocks  map[uintptr]block
 	written string
 	within  bool // a block that is written
-}
-
-// block is the text of a map or list, which depends on nothing but where that
-// stands.
-type block struct {
-	begin, end int
-	at         place
-}
-
-type place struct {
-	indent, depth int
-	inItem        bool
 }
 
 func (w *yamlWriter) manifest(m, peer map[string]any) {
@@ -129,30 +103,8 @@ func (w *yamlWriter) nests(v any) bool {
 	return false
 }
 
-// nested writes a map or a list below a key or, inItem, behind a dash. A list
-// stands at the column of its key, everything else two columns further.
-func (w *yamlWriter) nested(v, peer any, indent int, inItem bool) {
-	if w.blocks == nil || w.within || !identical(v, peer) {
-		w.lower(v, peer, indent, inItem)
-		return
-	}
-	id, at := reflect.ValueOf(v).Pointer(), place{indent, w.depth, inItem}
-	if w.written != "" {
-		if b, ok := w.blocks[id]; ok && b.at == at {
-			w.WriteString(w.written[b.begin:b.end])
-			return
-		}
-		w.lower(v, peer, indent, inItem)
-		return
-	}
-	begin := w.Len()
-	w.within = true
-	w.lower(v, peer, indent, inItem)
-	w.within = false
-	w.blocks[id] = block{begin: begin, end: w.Len(), at: at}
-}
-
-// lower writes the lines of nested one level further down.
+// lower writes the lines of nested, one level further down. A list stands at
+// the column of its key, everything else two columns further.
 func (w *yamlWriter) lower(v, peer any, indent int, inItem bool) {
 	w.depth++
 	defer func() { w.depth-- }()
