@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Change is the data of an event.
+// Change is the data of an event. Of an event that was decoded, the raw members
+// are slices of the message's body: who changes one puts another in its place.
 type Change struct {
 	Action Action `json:"action"`
 	// Object is the manifest after the change; absent on Delete.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"unicode/utf8"
 
 	"github.com/kwatchman/kwatchman/event"
 )
@@ -59,6 +60,9 @@ func attributes(e *event.Event) []slog.Attr {
 type escaper struct{ w io.Writer }
 
 func (e escaper) Write(line []byte) (int, error) {
+	if utf8.Valid(line) && !bytes.ContainsFunc(bytes.TrimSuffix(line, []byte("\n")), isUnsafe) {
+		return e.w.Write(line)
+	}
 	var b bytes.Buffer
 	for _, r := range string(line) {
 		if isUnsafe(r) && r != '\n' {

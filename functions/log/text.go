@@ -104,6 +104,9 @@ func (p page) paint(colour, text string) {
 // ESC above all, which a manifest may hold, and those that reorder what is
 // around them.
 func isUnsafe(r rune) bool {
+	if r < unicode.MaxASCII { // nearly every one, and the tables are slow
+		return r < ' '
+	}
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
