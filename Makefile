@@ -2,6 +2,7 @@
 
 GO ?= go
 TESTFLAGS ?=
+BENCHFLAGS ?=
 export GO
 
 ifndef VERSION
@@ -25,7 +26,7 @@ help:
 build: $(binaries) ## build the binaries of the watcher and the functions in bin/
 
 # Go knows best what is up to date, so every binary is phony.
-.PHONY: $(binaries) bin/cluster bin/demo
+.PHONY: $(binaries) bin/cluster bin/demo bin/bench bin/bench-informer
 $(functions): bin/%:
 	$(gobuild) -o $@ ./functions/$*/cmd
 bin/watcher:
@@ -34,6 +35,10 @@ bin/kwatchman:
 	$(gobuild) -o $@ .
 bin/demo:
 	@$(gobuild) -o $@ ./test/demo
+bin/bench:
+	@$(gobuild) -o $@ ./test/bench
+bin/bench-informer:
+	@$(gobuild) -o $@ ./test/bench/informer
 bin/cluster:
 	@cd test/cluster && CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o $(CURDIR)/bin/cluster ./cmd/cluster
 
@@ -86,6 +91,10 @@ cluster-stop: bin/cluster ## end it and remove its data
 demo: build bin/cluster bin/demo ## show changes on their way; with KUBECONFIG set: those of that cluster
 	@if [ -n "$$KUBECONFIG" ]; then bin/demo; \
 	else bin/cluster run --kubeconfig-env KUBECONFIG -- bin/demo --change; fi
+
+.PHONY: bench
+bench: build bin/cluster bin/bench bin/bench-informer ## measure kwatchman beside a plain informer (15 minutes; BENCHFLAGS=--short: 2)
+	bin/cluster run -- bin/bench $(BENCHFLAGS)
 
 .PHONY: clean
 clean: ## remove bin/

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"math"
+	"time"
+)
+
+// The plot is in units of SVG: memory above, latency below.
+const (
+	plotWidth    = 880
+	plotLeft     = 80
+	plotRight    = 690 // the names of the lines stand right of it
+	memoryTop    = 96
+	memoryBottom = 400
+	latencyTop   = 500
+	latencyRow   = 34
+)
+
+// The picture brings its own background, so that it reads on any page, and takes the
+// dark one where the reader prefers it.
+const style = `
+svg{--paper:#ffffff;--ink:#1f2328;--soft:#59636e;--grid:#dfe3e8;--a:#0b62c4;--b:#0f7b6c;--c:#c2410c;--d:#7c3aed}
+@media (prefers-color-scheme:dark){svg{--paper:#0f141a;--ink:#e6edf3;--soft:#9aa7b4;--grid:#2b333c;--a:#6cb0ff;--b:#45cdb8;--c:#ff9a5c;--d:#b89bff}}
+text{font:13px system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fill:var(--ink)}
+.title{font-size:17px;font-weight:600}.soft{fill:var(--soft)}.small{font-size:12px}.end{text-anchor:end}.middle{text-anchor:middle}
+.grid{stroke:var(--grid)}.line{fill:none;stroke-width:2.5}.peak{stroke-dasharray:6 5}.paper{fill:var(--paper);stroke:var(--grid)}
+.a{color:var(--a)}.b{color:var(--b)}.c{color:var(--c)}.d{color:var(--d)}.ink{color:var(--ink)}
+.line,.ring{stroke:currentColor}.dot{fill:currentColor}.ring{fill:var(--paper);stroke-width:2}.name{fill:currentColor;font-weight:600}
+`
+
+// colours are the classes of the compared subjects; what is not among them has
+// the last.
+var colours = map[string]string{inMemory.name: "a", durable.name: "b", informer.name: "c", allInOne.name: "d"}
+
+// canvas is an SVG that is being written.
+type canvas struct{ bytes.Buffer }
+
+func (c *canvas) text(x, y float64, class, text string) {
+	c.add(`<text x="%.1f" y="%.1f" class="%s">`, x, y, class)
+	_ = xml.EscapeText(c, []byte(text)) // a buffer takes everything
+	c.WriteString("</text>\n")
+}
+
+func (c *canvas) add(format string, args ...any) { _, _ = fmt.Fprintf(c, format, args...) }
+
+func (c *canvas) gridLine(x1, y1, x2, y2 float64) {
+	c.add(`<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" class="grid"/>`+"\n", x1, y1, x2, y2)
+}
+
+// scale maps values to places, by their logarithm.
+type scale struct{ low, high, from, to float64 }
+
+func (s scale) at(v float64) float64 {
+	return s.from + (math.Log(v)-math.Log(s.low))/(math.Log(s.high)-math.Log(s.low))*(s.to-s.from)
+}
+
+// ticks are 1, 2 and 5 times each power of ten within the scale; where these
+// would stand too close, the powers alone.
+func (s scale) ticks() []float64 {
+	steps := []float64{1, 2, 5}
+	if s.high/s.low > 3000 {
+		steps = steps[:1]
+	}
+	var out []float64
+	for power := math.Pow(10, math.Floor(math.Log10(s.low))); power <= s.high; power *= 10 {
+		for _, f := range steps {
+			if v := f * power; v >= s.low*0.999 && v <= s.high*1.001 {
+				out = append(out, v)
+			}
+		}
+	}
+	return out
+}
+
+// around is a scale with a margin about all values, which are positive.
+func around(values []float64, from, to float64) scale {
+	s := scale{math.Inf(1), 0, from, to}
+	for _, v := range values {
+		s.low, s.high = min(s.low, v), max(s.high, v)
+	}
+	s.low, s.high = s.low/1.35, s.high*1.35
+	return s
+}
+
+// plot draws what was measured.
+func (r *report) plot() []byte {
+	c := &canvas{}
+	top := 0.0
+	var body canvas
+	if len(r.memory) > 0 {
+		body.memory(r.sizes, r.memory)
+	} else {
+		top = latencyTop - memoryTop
+	}
+	height := float64(latencyTop - 40)
+	if len(r.latency) > 0 {
+		body.latency(r.latency)
+		height = float64(latencyTop + latencyRow*len(r.latency) + 62)
+	}
+	c.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %.0f" width="%d" height="%.0f" role="img">`+"\n", plotWidth, height-top, plotWidth, height-top)
+	c.add("<title>Memory and latency of kwatchman and of a plain informer</title>\n<style>%s</style>\n", style)
+	c.add(`<rect x="0.5" y="0.5" width="%d" height="%.0f" rx="8" class="paper"/>`+"\n", plotWidth-1, height-top-1)
+	c.add(`<g transform="translate(0 %.0f)">`+"\n", -top)
+	_, _ = c.Write(body.Bytes())
+	c.add("</g>\n</svg>\n")
+	return c.Bytes()
+}
+
+// memory draws a line for the steady RSS of each subject and one for its peak.
+func (c *canvas) memory(sizes []int, results [][]memoryResult) {
+	var xs, ys []float64
+	for i, size := range sizes {
+		xs = append(xs, float64(size))
+		for _, m := range results[i] {
+			ys = append(ys, float64(m.steady)/mega, float64(max(m.peak, m.relist))/mega)
+		}
+	}
+	x, y := around(xs, plotLeft, plotRight), around(ys, memoryBottom, memoryTop)
+	c.text(24, 36, "title", "Memory over the number of objects")
+	c.text(24, 58, "soft", "RSS in MB, both axes logarithmic")
+	c.memoryLegend()
+	for _, v := range y.ticks() {
+		c.gridLine(plotLeft, y.at(v), plotRight, y.at(v))
+		c.text(plotLeft-10, y.at(v)+4, "soft end", thousands(int(v)))
+	}
+	for _, size := range sizes {
+		c.gridLine(x.at(float64(size)), memoryTop, x.at(float64(size)), memoryBottom)
+		c.text(x.at(float64(size)), memoryBottom+22, "soft middle", thousands(size))
+	}
+	c.text((plotLeft+plotRight)/2, memoryBottom+44, "soft middle", "objects")
+	var labels []label
+	for k, s := range compared {
+		value := func(of func(memoryResult) int64) func(int) float64 {
+			return func(i int) float64 { return y.at(float64(of(results[i][k])) / mega) }
+		}
+		steady, peak := value(func(m memoryResult) int64 { return m.steady }), value(func(m memoryResult) int64 { return max(m.peak, m.relist) })
+		c.series(x, xs, peak, colours[s.name], true)
+		c.series(x, xs, steady, colours[s.name], false)
+		labels = append(labels, label{steady(len(xs) - 1), s.name, colours[s.name]})
+	}
+	c.labels(labels)
+}
+
+func (c *canvas) memoryLegend() {
+	c.add(`<g class="ink"><path d="M%d 54h34" class="line"/><path d="M%d 54h34" class="line peak"/></g>`+"\n", 470, 570)
+	c.text(512, 58, "soft", "steady")
+	c.text(612, 58, "soft", "peak, at sync or relist")
+}
+
+// series draws one line with its points: full ones, or rings for a peak.
+func (c *canvas) series(x scale, xs []float64, y func(int) float64, colour string, peak bool) {
+	line, point := "line", "dot"
+	if peak {
+		line, point = "line peak", "ring"
+	}
+	c.add(`<g class="%s"><polyline class="%s" points="`, colour, line)
+	for i, v := range xs {
+		c.add("%.1f,%.1f ", x.at(v), y(i))
+	}
+	c.add(`"/>`)
+	for i, v := range xs {
+		c.add(`<circle class="%s" cx="%.1f" cy="%.1f" r="4"/>`, point, x.at(v), y(i))
+	}
+	c.add("</g>\n")
+}
+
+// label names a line at its end.
+type label struct {
+	y           float64
+	name, class string
+}
+
+// labels writes them from the lowest up, each at least a line's height above the
+// one below.
+func (c *canvas) labels(labels []label) {
+	const apart = 18
+	for moved := true; moved; {
+		moved = false
+		for i := range labels {
+			for j := range labels {
+				if i < j && math.Abs(labels[i].y-labels[j].y) < apart-0.01 {
+					low, high := i, j
+					if labels[i].y < labels[j].y {
+						low, high = j, i
+					}
+					labels[high].y, moved = labels[low].y-apart, true
+				}
+			}
+		}
+	}
+	for _, l := range labels {
+		c.add(`<g class="%s">`, l.class)
+		c.text(plotRight+16, l.y+4, "name", l.name)
+		c.add("</g>\n")
+	}
+}
+
+// latency draws the quantiles of each subject in a row.
+func (c *canvas) latency(results []latencyResult) {
+	ms := func(d time.Duration) float64 { return max(d.Seconds()*1000, 0.01) }
+	var all []float64
+	for _, r := range results {
+		all = append(all, ms(r.latency.p50), ms(r.latency.max))
+	}
+	const left = 250
+	x, bottom := around(all, left, plotWidth-40), float64(latencyTop+latencyRow*len(results))
+	c.text(24, latencyTop-30, "title", "Latency")
+	c.text(24+76, latencyTop-30, "soft", fmt.Sprintf("from the API call to the sink at %.0f changes a second, in ms, logarithmic", results[0].rate))
+	for _, v := range x.ticks() {
+		c.gridLine(x.at(v), latencyTop-10, x.at(v), bottom)
+		c.text(x.at(v), bottom+20, "soft middle", fmt.Sprintf("%g", v))
+	}
+	for i, r := range results {
+		y, l := float64(latencyTop+latencyRow*i+12), r.latency
+		c.add(`<g class="%s">`, colours[r.subject.name])
+		c.text(left-16, y+4, "name end", r.subject.name)
+		c.add(`<path class="line" d="M%.1f %.1fH%.1f"/>`, x.at(ms(l.p50)), y, x.at(ms(l.max)))
+		c.add(`<circle class="dot" cx="%.1f" cy="%.1f" r="6"/>`, x.at(ms(l.p50)), y)
+		for _, q := range []time.Duration{l.p90, l.p99, l.max} {
+			c.add(`<circle class="ring" cx="%.1f" cy="%.1f" r="4.5"/>`, x.at(ms(q)), y)
+		}
+		c.add("</g>\n")
+	}
+	c.text((left+plotWidth-40)/2, bottom+44, "soft middle", "● p50, then ○ p90, p99 and the slowest")
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// arrivals is what came out at the end of a chain: the resourceVersions of the
+// new objects, each once, and when.
+type arrivals struct {
+	mu    sync.Mutex
+	at    map[string]time.Time
+	again int
+	last  time.Time
+}
+
+func newArrivals() *arrivals { return &arrivals{at: map[string]time.Time{}} }
+
+func (a *arrivals) note(version string, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, known := a.at[version]; known {
+		a.again++
+		return
+	}
+	a.at[version], a.last = at, at
+}
+
+// missing counts those of want that have not come.
+func (a *arrivals) missing(want []string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, v := range want {
+		if _, ok := a.at[v]; !ok {
+			n++
+		}
+	}
+	return n
+}
+
+func (a *arrivals) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.at)
+}
+
+// patience is how long nothing may arrive before what is missing is lost.
+const patience = 30 * time.Second
+
+// await waits until all of want has come. There is no number without it.
+func (a *arrivals) await(ctx context.Context, want []string, p *process) error {
+	count, since := a.count(), time.Now()
+	for a.count() < len(want) || a.missing(want) > 0 {
+		if err := p.alive(); err != nil {
+			return err
+		}
+		if n := a.count(); n > count {
+			count, since = n, time.Now()
+		}
+		if time.Since(since) > patience {
+			return fmt.Errorf("%s: %d of %d changes did not arrive%s", p.name, a.missing(want), len(want), p.said())
+		}
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.at) > len(want) || a.again > 0 {
+		return fmt.Errorf("%s: %d changes arrived that were not made, %d more than once", p.name, len(a.at)-len(want), a.again)
+	}
+	return nil
+}
+
+// sink is the endpoints: /sink, where a chain ends, and /step, which lets an
+// event go on as it came.
+type sink struct {
+	server *http.Server
+	url    string
+	served chan struct{}
+
+	mu       sync.Mutex
+	arrivals *arrivals
+	gate     chan struct{} // closed: it answers
+}
+
+func startSink() (*sink, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &sink{url: "http://" + l.Addr().String(), served: make(chan struct{}), arrivals: newArrivals(), gate: make(chan struct{})}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /sink", s.receive)
+	mux.HandleFunc("POST /step", echo)
+	mux.HandleFunc("POST /slack", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	s.server = &http.Server{
+		Handler: mux, ReadHeaderTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // of clients that were ended
+	}
+	go func() {
+		defer close(s.served)
+		_ = s.server.Serve(l) // ends with close; what does not arrive is noticed
+	}()
+	return s, nil
+}
+
+func (s *sink) close() {
+	_ = s.server.Close()
+	<-s.served
+}
+
+// reset begins anew; hanging: it takes events and answers none until open.
+func (s *sink) reset(hanging bool) *arrivals {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.arrivals, s.gate = newArrivals(), make(chan struct{})
+	if !hanging {
+		close(s.gate)
+	}
+	return s.arrivals
+}
+
+// open has the sink answer, also those that wait.
+func (s *sink) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.gate:
+	default:
+		close(s.gate)
+	}
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (s *sink) receive(w http.ResponseWriter, r *http.Request) {
+	b := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	if _, err := b.ReadFrom(r.Body); err != nil {
+		return // the client has gone
+	}
+	at := time.Now()
+	s.mu.Lock()
+	arrivals, gate := s.arrivals, s.gate
+	s.mu.Unlock()
+	select {
+	case <-gate:
+	case <-r.Context().Done():
+		return
+	}
+	version, err := versionOf(r.Header.Get("Ce-Id"), b.Bytes())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	arrivals.note(version, at)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// versionOf is the resourceVersion of the new object: it stands in the id of an
+// event, and in what the informer posts it is the greater of the two.
+func versionOf(id string, body []byte) (string, error) {
+	if id != "" {
+		parts := strings.Split(id, ".")
+		if len(parts) != 3 {
+			return "", errors.New("the id is not <uid>.<resourceVersion>.<action>")
+		}
+		return parts[1], nil
+	}
+	key, found := []byte(`"resourceVersion":"`), ""
+	for {
+		_, rest, ok := bytes.Cut(body, key)
+		if !ok {
+			break
+		}
+		v, _, _ := bytes.Cut(rest, []byte(`"`))
+		if len(v) > len(found) || len(v) == len(found) && string(v) > found {
+			found = string(v)
+		}
+		body = rest
+	}
+	if found == "" {
+		return "", errors.New("no resourceVersion")
+	}
+	return found, nil
+}
+
+// echo is the least that a step can do.
+func echo(w http.ResponseWriter, r *http.Request) {
+	b := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	if _, err := b.ReadFrom(r.Body); err != nil {
+		return
+	}
+	for name, values := range maps.All(r.Header) {
+		if strings.HasPrefix(name, "Ce-") || name == "Content-Type" {
+			w.Header()[name] = values
+		}
+	}
+	w.Header().Set("Ce-Continue", "true")
+	_, _ = w.Write(b.Bytes())
+}
