@@ -66,7 +66,6 @@ func (g *generator) manifest() ([]byte, error) {
 			"annotations": obj{
 				"deployment.kubernetes.io/revision": fmt.Sprint(1 + g.rng.IntN(40)),
 				"meta.helm.sh/release-name":         name, "meta.helm.sh/release-namespace": objectNamespace(g.i),
-				"description": "Serves " + service + " for the shop; the runbook is in the wiki under operations/" + service,
 			},
 		},
 		"spec": obj{
@@ -91,11 +90,10 @@ func (g *generator) podSpec(name, service string) obj {
 			{
 				"name": "app", "image": "registry.local/shop/" + service + ":1.0.0@sha256:" + g.hex(64),
 				"args": []string{"--listen=:8080", "--log-format=json", "--shutdown-timeout=30s"},
-				"env":  g.env(name, service), "ports": []obj{{"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 9102}},
+				"env":  g.env(name, service), "ports": []obj{{"name": "http", "containerPort": 8080}},
 				"resources":      obj{"requests": obj{"cpu": "250m", "memory": "256Mi"}, "limits": obj{"memory": "512Mi"}},
 				"livenessProbe":  probe("/healthz", 10),
 				"readinessProbe": probe("/readyz", 5),
-				"startupProbe":   probe("/healthz", 2),
 				"volumeMounts": []obj{
 					{"name": "config", "mountPath": "/etc/" + service, "readOnly": true}, {"name": "tmp", "mountPath": "/tmp"},
 				},
@@ -121,10 +119,10 @@ func (g *generator) env(name, service string) []obj {
 		{"name": "DATABASE_PASSWORD", "valueFrom": obj{"secretKeyRef": obj{"name": name + "-database", "key": "password"}}},
 		{"name": "POD_IP", "valueFrom": obj{"fieldRef": obj{"fieldPath": "status.podIP"}}},
 	}
-	for i := range 6 {
+	for i := range 2 {
 		out = append(out, plain(fmt.Sprintf("FEATURE_%d_ROLLOUT", i), fmt.Sprintf("%d%%", g.rng.IntN(101))))
 	}
-	for _, other := range []string{"ORDERS", "SEARCH", "PRICING"} {
+	for _, other := range []string{"ORDERS", "SEARCH"} {
 		out = append(out, plain(other+"_TOKEN_ID", g.hex(32)))
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -12,23 +13,26 @@ import (
 const (
 	plotWidth    = 880
 	plotLeft     = 80
-	plotRight    = 690 // the names of the lines stand right of it
+	plotRight    = 680 // the names of the lines stand right of it
 	memoryTop    = 96
 	memoryBottom = 400
-	latencyTop   = 500
+	latencyTop   = 542
 	latencyRow   = 34
 )
 
 // The picture brings its own background, so that it reads on any page, and takes the
-// dark one where the reader prefers it.
+// dark one where the reader prefers it. It does without CSS variables, which
+// only browsers know.
 const style = `
-svg{--paper:#ffffff;--ink:#1f2328;--soft:#59636e;--grid:#dfe3e8;--a:#0b62c4;--b:#0f7b6c;--c:#c2410c;--d:#7c3aed}
-@media (prefers-color-scheme:dark){svg{--paper:#0f141a;--ink:#e6edf3;--soft:#9aa7b4;--grid:#2b333c;--a:#6cb0ff;--b:#45cdb8;--c:#ff9a5c;--d:#b89bff}}
-text{font:13px system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fill:var(--ink)}
-.title{font-size:17px;font-weight:600}.soft{fill:var(--soft)}.small{font-size:12px}.end{text-anchor:end}.middle{text-anchor:middle}
-.grid{stroke:var(--grid)}.line{fill:none;stroke-width:2.5}.peak{stroke-dasharray:6 5}.paper{fill:var(--paper);stroke:var(--grid)}
-.a{color:var(--a)}.b{color:var(--b)}.c{color:var(--c)}.d{color:var(--d)}.ink{color:var(--ink)}
-.line,.ring{stroke:currentColor}.dot{fill:currentColor}.ring{fill:var(--paper);stroke-width:2}.name{fill:currentColor;font-weight:600}
+text{font:13px system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fill:#1f2328}
+.title{font-size:17px;font-weight:600}.end{text-anchor:end}.middle{text-anchor:middle}.name{fill:currentColor;font-weight:600}
+.line{fill:none;stroke:currentColor;stroke-width:2.5}.peak{stroke-dasharray:6 5}
+.dot{fill:currentColor}.ring{fill:#fff;stroke:currentColor;stroke-width:2}
+.paper{fill:#fff;stroke:#d1d9e0}.grid{stroke:#e3e7ec}.soft{fill:#59636e}
+.ink{color:#59636e}.a{color:#0b62c4}.b{color:#0f7b6c}.c{color:#c2410c}.d{color:#7c3aed}
+@media (prefers-color-scheme:dark){
+text{fill:#e6edf3}.name{fill:currentColor}.ring{fill:#0f141a}.paper{fill:#0f141a;stroke:#2f3842}.grid{stroke:#262e37}.soft{fill:#9aa7b4}
+.ink{color:#9aa7b4}.a{color:#6cb0ff}.b{color:#45cdb8}.c{color:#ff9a5c}.d{color:#b89bff}}
 `
 
 // colours are the classes of the compared subjects; what is not among them has
@@ -77,12 +81,31 @@ func (s scale) ticks() []float64 {
 
 // around is a scale with a margin about all values, which are positive.
 func around(values []float64, from, to float64) scale {
-	s := scale{math.Inf(1), 0, from, to}
-	for _, v := range values {
-		s.low, s.high = min(s.low, v), max(s.high, v)
+	return scale{slices.Min(values) / 1.35, slices.Max(values) * 1.35, from, to}
+}
+
+// between is a scale from a tick below all values to one above them.
+func between(values []float64, from, to float64) scale {
+	s := scale{tick(slices.Min(values), false), tick(slices.Max(values), true), from, to}
+	if s.low == s.high {
+		s.high *= 2
 	}
-	s.low, s.high = s.low/1.35, s.high*1.35
 	return s
+}
+
+// tick is the next 1, 2 or 5 times a power of ten.
+func tick(v float64, above bool) float64 {
+	power := math.Pow(10, math.Floor(math.Log10(v)))
+	low := power
+	for _, f := range []float64{1, 2, 5, 10} {
+		if f*power >= v && above {
+			return f * power
+		}
+		if f*power <= v {
+			low = f * power
+		}
+	}
+	return low
 }
 
 // plot draws what was measured.
@@ -95,7 +118,7 @@ func (r *report) plot() []byte {
 	} else {
 		top = latencyTop - memoryTop
 	}
-	height := float64(latencyTop - 40)
+	height := float64(latencyTop - 72)
 	if len(r.latency) > 0 {
 		body.latency(r.latency)
 		height = float64(latencyTop + latencyRow*len(r.latency) + 62)
@@ -118,7 +141,7 @@ func (c *canvas) memory(sizes []int, results [][]memoryResult) {
 			ys = append(ys, float64(m.steady)/mega, float64(max(m.peak, m.relist))/mega)
 		}
 	}
-	x, y := around(xs, plotLeft, plotRight), around(ys, memoryBottom, memoryTop)
+	x, y := around(xs, plotLeft, plotRight), between(ys, memoryBottom, memoryTop)
 	c.text(24, 36, "title", "Memory over the number of objects")
 	c.text(24, 58, "soft", "RSS in MB, both axes logarithmic")
 	c.memoryLegend()
@@ -205,10 +228,10 @@ func (c *canvas) latency(results []latencyResult) {
 	for _, r := range results {
 		all = append(all, ms(r.latency.p50), ms(r.latency.max))
 	}
-	const left = 250
-	x, bottom := around(all, left, plotWidth-40), float64(latencyTop+latencyRow*len(results))
-	c.text(24, latencyTop-30, "title", "Latency")
-	c.text(24+76, latencyTop-30, "soft", fmt.Sprintf("from the API call to the sink at %.0f changes a second, in ms, logarithmic", results[0].rate))
+	const left = 280
+	x, bottom := between(all, left, plotWidth-40), float64(latencyTop+latencyRow*len(results))
+	c.text(24, latencyTop-44, "title", "Latency")
+	c.text(24, latencyTop-22, "soft", fmt.Sprintf("from the API call to the sink at %.0f changes a second, in ms, logarithmic", results[0].rate))
 	for _, v := range x.ticks() {
 		c.gridLine(x.at(v), latencyTop-10, x.at(v), bottom)
 		c.text(x.at(v), bottom+20, "soft middle", fmt.Sprintf("%g", v))

@@ -52,7 +52,8 @@ func (p *process) resetPeak() error {
 func (p *process) cpu() (time.Duration, error) {
 	const schedClock = 2
 	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^p.pid<<3|schedClock), &t); err != nil {
+	clock := int32(^p.pid<<3 | schedClock) //nolint:gosec // a pid has at most 22 bits (proc(5))
+	if err := unix.ClockGettime(clock, &t); err != nil {
 		return 0, fmt.Errorf("measure %s: it has ended%s", p.name, p.said())
 	}
 	return time.Duration(t.Nano()), nil

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -70,7 +71,7 @@ func (c *cluster) record(ctx context.Context, changes []change) (*recording, err
 		err = sleepUntil(ctx, time.Minute, read)
 	} else {
 		cancel()
-		<-read
+		err = cmp.Or(err, <-read) // it ends, and the first one says why
 	}
 	if err != nil {
 		return nil, err
