@@ -93,6 +93,8 @@ func TestWhatDidNotArriveOrArrivedTwiceIsNoticed(t *testing.T) {
 	a := newArrivals()
 	a.note("1", time.Now())
 	require.Equal(t, 1, a.missing([]string{"1", "2"}))
+	a.patience = 20 * time.Millisecond
+	require.ErrorContains(t, a.await(t.Context(), []string{"1", "2"}, p), "1 of 2 changes did not arrive")
 	a.note("2", time.Now())
 	require.NoError(t, a.await(t.Context(), []string{"1", "2"}, p))
 	require.ErrorContains(t, a.await(t.Context(), []string{"1"}, p), "1 changes arrived that were not made")
@@ -157,7 +159,7 @@ func TestTablesHaveARatioWhereThereIsSomethingToCompare(t *testing.T) {
 	var out bytes.Buffer
 	r := measured()
 	r.out = &out
-	r.addMemory(r.sizes, r.memory, 8000)
+	r.addMemory(r.sizes, r.memory, 8000, time.Second)
 	r.addLatency(r.latency, options{load: 10000, lasting: time.Second})
 	require.NoError(t, r.write(t.TempDir()))
 	for line := range strings.Lines(out.String()) {
@@ -177,7 +179,7 @@ func TestTheCommandLineRefusesWhatCannotBeMeasured(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{100, 3000}, o.sizes)
 	require.Equal(t, 500, o.load)
-	require.Equal(t, 2000, o.changes)
+	require.Equal(t, 1000, o.changes)
 	for _, args := range [][]string{{"--only", "speed"}, {"--objects", "0"}, {"--objects", "x"}, {"--load", "100", "--objects", "10001"}, {"more"}} {
 		_, err := parse(args, io.Discard)
 		require.Error(t, err, "%v", args)

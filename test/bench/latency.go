@@ -10,7 +10,7 @@ import (
 type latencyResult struct {
 	subject  subject
 	synced   time.Duration
-	peak     int64 // at sync
+	peak     int64 // of the whole run
 	after    int64 // after the changes
 	sent     int
 	perEvent time.Duration // CPU
@@ -21,6 +21,9 @@ type latencyResult struct {
 
 // measureLatency makes changes on the real API server, for each subject in turn.
 func (b *bench) measureLatency(ctx context.Context) error {
+	if err := sleep(ctx, b.opts.settle); err != nil { // the API server is at rest again
+		return err
+	}
 	var results []latencyResult
 	for _, s := range []subject{inMemory, durable, allInOne, informer} {
 		r, err := b.latencyOf(ctx, s)
@@ -48,19 +51,11 @@ func (b *bench) latencyOf(ctx context.Context, s subject) (latencyResult, error)
 	if out.idle, err = r.idle(ctx, b.opts.settle); err != nil {
 		return out, err
 	}
-	m, err := r.memory()
-	if err != nil {
-		return out, err
-	}
-	out.peak = m.peak
 	if err := b.follow(ctx, r, &out); err != nil {
 		return out, err
 	}
-	if err := sleep(ctx, b.opts.settle); err != nil {
-		return out, err
-	}
-	m, err = r.memory()
-	out.after = m.rss
+	m, err := r.settled(ctx, b.opts.settle)
+	out.peak, out.after = m.peak, m.rss
 	return out, err
 }
 
@@ -115,8 +110,8 @@ func (r *report) addLatency(results []latencyResult, o options) {
 	r.latency = results
 	t := table{
 		title: "On the real API server",
-		note: fmt.Sprintf("%d objects, %.0f changes a second for %s (%s), one sink. Latency is from the start of the API call to the arrival.",
-			o.load, results[0].rate, o.lasting, mix()),
+		note: fmt.Sprintf("%s objects, %.0f changes a second for %s (%s), one sink. Latency is from the start of the API call to the arrival.",
+			thousands(o.load), results[0].rate, o.lasting, mix()),
 		head: []string{"", "synced after", "peak RSS", "RSS after", "CPU per change", "p50", "p90", "p99", "max", "idle CPU", "arrived"},
 	}
 	for _, x := range results {

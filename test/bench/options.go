@@ -49,7 +49,7 @@ const usage = `Usage: bin/cluster run -- bin/bench [flags]
 Measures kwatchman beside a plain client-go informer. It fills the control plane
 that %s names, which must hold no Deployments yet: a fresh one,
 as bin/cluster run gives. Results are Markdown on stdout. It takes about 15
-minutes, with --short one or two. Nothing else should run meanwhile.
+minutes, with --short about two. Nothing else should run meanwhile.
 
 `
 
@@ -94,13 +94,13 @@ func parse(args []string, help io.Writer) (options, error) {
 	return o, o.check(*sizes)
 }
 
-// shorten sets what was not set to a size that takes about a minute.
+// shorten sets what was not set to a size that takes a minute or two.
 func shorten(fs *flag.FlagSet) error {
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	for name, value := range map[string]string{
-		"objects": "200,1000,3000", "load": "1000", "changes": "2000", "lasting": "4s", "settle": "2s",
-		"starts": "5", "posts": "400",
+		"objects": "200,1000", "load": "500", "changes": "1000", "lasting": "3s", "settle": "1s",
+		"starts": "3", "posts": "300",
 	} {
 		if given[name] {
 			continue

@@ -18,13 +18,18 @@ import (
 // arrivals is what came out at the end of a chain: the resourceVersions of the
 // new objects, each once, and when.
 type arrivals struct {
+	// patience is how long nothing may arrive before what is missing is lost.
+	patience time.Duration
+
 	mu    sync.Mutex
 	at    map[string]time.Time
 	again int
 	last  time.Time
 }
 
-func newArrivals() *arrivals { return &arrivals{at: map[string]time.Time{}} }
+func newArrivals() *arrivals {
+	return &arrivals{patience: 30 * time.Second, at: map[string]time.Time{}}
+}
 
 func (a *arrivals) note(version string, at time.Time) {
 	a.mu.Lock()
@@ -55,9 +60,6 @@ func (a *arrivals) count() int {
 	return len(a.at)
 }
 
-// patience is how long nothing may arrive before what is missing is lost.
-const patience = 30 * time.Second
-
 // await waits until all of want has come. There is no number without it.
 func (a *arrivals) await(ctx context.Context, want []string, p *process) error {
 	count, since := a.count(), time.Now()
@@ -68,7 +70,7 @@ func (a *arrivals) await(ctx context.Context, want []string, p *process) error {
 		if n := a.count(); n > count {
 			count, since = n, time.Now()
 		}
-		if time.Since(since) > patience {
+		if time.Since(since) > a.patience {
 			return fmt.Errorf("%s: %d of %d changes did not arrive%s", p.name, a.missing(want), len(want), p.said())
 		}
 		if err := sleep(ctx, 5*time.Millisecond); err != nil {
