@@ -92,7 +92,7 @@ func (b *bench) facts(ctx context.Context) ([]string, error) {
 		fmt.Sprintf("%d cores (%s), %.0f GB of memory, Linux %s, state on %s", runtime.NumCPU(), processor(),
 			float64(field(mem, "MemTotal:"))/(1<<30), unix.ByteSliceToString(u.Release[:]), fileSystem(b.dir)),
 		fmt.Sprintf("%s, %s/%s; Kubernetes %s on the same cores, TLS on loopback", runtime.Version(), runtime.GOOS, runtime.GOARCH, version),
-		"one run of each row; flags: " + cmp.Or(strings.Join(os.Args[1:], " "), "none"),
+		"one run of each row; MB are 2^20 bytes; flags: " + cmp.Or(strings.Join(os.Args[1:], " "), "none"),
 	}, nil
 }
 

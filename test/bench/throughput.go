@@ -18,7 +18,7 @@ type rate struct {
 func (b *bench) measureThroughput(ctx context.Context) error {
 	t := comparison("Throughput of the recorded stream", "", "")
 	t.note = fmt.Sprintf("%s recorded events (%s) on %s objects, sent as fast as they are read. The bench, which serves, steps and receives, runs "+
-		"on the same cores; its own CPU stands below.", thousands(len(b.recording.events)), mix(), thousands(b.opts.load))
+		"on the same cores; its own CPU stands below. The informer compares nothing.", thousands(len(b.recording.events)), mix(), thousands(b.opts.load))
 	hanging := "decoded, compared, queued; the sink hangs"
 	taken, err := b.each(ctx, hanging, compared, b.take)
 	if err != nil {
