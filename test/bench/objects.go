@@ -19,7 +19,7 @@ type obj = map[string]any
 
 var services = []string{
 	"accounts", "billing", "catalog", "checkout", "delivery", "frontend", "inventory", "mailer",
-	"orders", "payments", "pricing", "profile", "recommend", "reports", "search", "sessions",
+	"orders", "payments", "pricing", "profile", "recommend", "reports", "search", "shipping",
 }
 
 // generator makes the i-th Deployment, always the same.
