@@ -64,12 +64,15 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	if err := f.prepare(p); err != nil {
 		return err
 	}
+	cpus := newProcessors(st.Waiting)
+	defer cpus.end()
 	f.pending.ready = func() {
 		ready.Store(true)
+		cpus.calm()
 		debug.FreeOSMemory() // the first lists leave the heap larger than it has to be
 		log.Info("ready")
 	}
-	return deliver(ctx, f, ch, st, &ready, log)
+	return deliver(ctx, f, ch, st, cpus, &ready, log)
 }
 
 // reach asks the API server all that a start needs to know.
@@ -162,7 +165,7 @@ func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logge
 // the state cannot be written. It first stops watching. Then what is in flight
 // has stopTimeout to come to its end, and without a file of the state all that
 // is queued.
-func deliver(ctx context.Context, f *follower, ch *chain.Chain, st *state.State, ready *atomic.Bool, log *slog.Logger) error {
+func deliver(ctx context.Context, f *follower, ch *chain.Chain, st *state.State, cpus *processors, ready *atomic.Bool, log *slog.Logger) error {
 	following, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	delivery, breakOff := context.WithCancel(context.WithoutCancel(ctx))
@@ -172,7 +175,10 @@ func deliver(ctx context.Context, f *follower, ch *chain.Chain, st *state.State,
 	}
 	written, delivered := make(chan error, 1), make(chan int, 1)
 	go func() {
-		err := st.Run(func(q *state.Queued) { ch.Push(q) })
+		err := st.Run(func(q *state.Queued) {
+			ch.Push(q)
+			cpus.busy()
+		})
 		if err != nil {
 			fail(err)
 		}

@@ -11,8 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -44,7 +42,7 @@ func Main(name string, functions map[string]Function) int {
 
 // run watches.
 func run(ctx context.Context, cfg *config.Config, functions map[string]Function) error {
-	tune()
+	tuneHeap()
 	log := logger(os.Stderr, cfg.LogLevel)
 	klog.SetSlogLogger(log) // client-go's own lines in the same form
 	slog.SetDefault(log)
@@ -57,22 +55,6 @@ func run(ctx context.Context, cfg *config.Config, functions map[string]Function)
 		return err
 	}
 	return nil // a stop that was asked for, also before the start was over
-}
-
-// tune keeps the process small, unless the environment knows better. Most of
-// the heap are packed objects, which stay and are cheap to mark: Go's own setting
-// would let garbage take as much room again before it is collected, and half of
-// that costs next to nothing. And a change goes through a few goroutines that
-// each wake another: with more processors than it can use, that wakes threads,
-// and on a large node each keeps memory of its own.
-func tune() {
-	const processors = 2
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
-	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > processors {
-		runtime.GOMAXPROCS(processors)
-	}
 }
 
 // logger writes JSON, or text for a person at a terminal.

@@ -15,9 +15,12 @@ const maxLine = 64 << 20
 
 var errLine = errors.New("watch event is larger than 64 MiB")
 
-// stream reads a watch line by line. The next line is read only when the
-// reflector has taken the event before, so that a full queue pushes back to
-// the API server.
+// ahead is how many events may be decoded while one is compared: enough that
+// two processors can share the work.
+const ahead = 8
+
+// stream reads a watch line by line, and only a few ahead of what the reflector
+// has taken, so that a full queue pushes back to the API server.
 type stream struct {
 	body    io.ReadCloser
 	decoder decoder
@@ -28,7 +31,7 @@ type stream struct {
 }
 
 func newStream(body io.ReadCloser, d decoder, note func(error)) *stream {
-	return &stream{body: body, decoder: d, note: note, events: make(chan watch.Event), stopped: make(chan struct{})}
+	return &stream{body: body, decoder: d, note: note, events: make(chan watch.Event, ahead), stopped: make(chan struct{})}
 }
 
 // ResultChan is closed when the watch ends.

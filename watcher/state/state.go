@@ -59,7 +59,7 @@ type State struct {
 	inline bool
 	closed bool
 	err    error
-	said    seldom.Line
+	said   seldom.Line
 }
 
 // Open opens the state of cfg.Dir, which it makes if there is none, or one in
