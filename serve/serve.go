@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
+
+	"github.com/kwatchman/kwatchman/internal/processors"
 )
 
 // Bounds of the server. The idle time is longer than that of the watcher's
@@ -26,8 +29,13 @@ const (
 // Serve answers events on l with h, and /healthz and /readyz, until ctx ends;
 // then it finishes the requests in flight. It closes l.
 func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	var inFlight atomic.Int64
+	cpus := processors.New(processors.Config{
+		Most: maxInFlight, Much: 2, Waiting: func() int { return int(inFlight.Load()) },
+	})
+	defer cpus.End()
 	mux := http.NewServeMux()
-	mux.Handle("/", limit(h, maxInFlight))
+	mux.Handle("/", limit(counted(h, &inFlight, cpus), maxInFlight))
 	mux.HandleFunc("GET /healthz", ok)
 	mux.HandleFunc("GET /readyz", ok)
 	server := &http.Server{
@@ -42,6 +50,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	slog.Info("listening", "address", l.Addr().String())
+	cpus.Calm()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
@@ -62,6 +71,17 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 }
 
 func ok(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }
+
+// counted counts the requests in flight, of which several are worth more than
+// one processor.
+func counted(h http.Handler, inFlight *atomic.Int64, cpus *processors.Processors) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inFlight.Add(1)
+		defer inFlight.Add(-1)
+		cpus.Busy()
+		h.ServeHTTP(w, r)
+	})
+}
 
 // limit lets n requests at once through to h; the others wait their turn.
 func limit(h http.Handler, n int) http.Handler {

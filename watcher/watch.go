@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kwatchman/kwatchman/internal/processors"
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -64,11 +65,11 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	if err := f.prepare(p); err != nil {
 		return err
 	}
-	cpus := newProcessors(st.Waiting)
-	defer cpus.end()
+	cpus := processors.New(processors.Config{Most: 2, Much: 64, Waiting: st.Waiting}) // more than two gain little
+	defer cpus.End()
 	f.pending.ready = func() {
 		ready.Store(true)
-		cpus.calm()
+		cpus.Calm()
 		debug.FreeOSMemory() // the first lists leave the heap larger than it has to be
 		log.Info("ready")
 	}
@@ -165,7 +166,7 @@ func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logge
 // the state cannot be written. It first stops watching. Then what is in flight
 // has stopTimeout to come to its end, and without a file of the state all that
 // is queued.
-func deliver(ctx context.Context, f *follower, ch *chain.Chain, st *state.State, cpus *processors, ready *atomic.Bool, log *slog.Logger) error {
+func deliver(ctx context.Context, f *follower, ch *chain.Chain, st *state.State, cpus *processors.Processors, ready *atomic.Bool, log *slog.Logger) error {
 	following, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	delivery, breakOff := context.WithCancel(context.WithoutCancel(ctx))
@@ -177,7 +178,7 @@ func deliver(ctx context.Context, f *follower, ch *chain.Chain, st *state.State,
 	go func() {
 		err := st.Run(func(q *state.Queued) {
 			ch.Push(q)
-			cpus.busy()
+			cpus.Busy()
 		})
 		if err != nil {
 			fail(err)

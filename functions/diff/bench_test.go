@@ -105,9 +105,9 @@ func TestFewAllocationsADiff(t *testing.T) {
 		most int
 		run  func()
 	}{
-		"changed": {850, func() { _, _ = handle(t.Context(), e) }},
+		"changed": {1020, func() { _, _ = handle(t.Context(), e) }},
 		"quiet":   {745, func() { _, _ = handle(t.Context(), quiet) }},
-		"served":  {1010, func() { serveOnce(t, r, body) }},
+		"served":  {1180, func() { serveOnce(t, r, body) }},
 	} {
 		t.Run(name, func(t *testing.T) { eventtest.Allocs(t, c.most, c.run) })
 	}

@@ -52,7 +52,9 @@ func handle(ctx context.Context, e event.Event) (*event.Event, error) {
 		out.Summary = found.summary()
 		out.Changes, out.Omitted = found.changes, found.omitted()
 	}
-	out.Patch = mergePatch(p.old, p.new, limits.patch)
+	if out.Patch, err = mergePatch(p.old, p.new, limits.patch); err != nil {
+		return nil, event.Permanent(err)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

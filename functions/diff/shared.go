@@ -6,7 +6,7 @@ import "reflect"
 // What the two share is written once.
 func renderBoth(old, new map[string]any) (before, after string) {
 	o := yamlWriter{blocks: map[uintptr]block{}}
-	o.Grow(4 << 10) // most are larger
+	o.Grow(8 << 10) // few are larger
 	o.manifest(old, new)
 	before = o.String()
 	n := yamlWriter{blocks: o.blocks, written: before, keys: o.keys}

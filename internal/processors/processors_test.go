@@ -1,7 +1,6 @@
-package watcher
+package processors
 
 import (
-	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -11,7 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestThereIsOneProcessorWhileNothingWaits(t *testing.T) {
+const much = 10
+
+func TestThereIsOneProcessorWhileLittleWaits(t *testing.T) {
 	if runtime.NumCPU() < 2 {
 		t.Skip("there is one processor at all times here")
 	}
@@ -20,41 +21,41 @@ func TestThereIsOneProcessorWhileNothingWaits(t *testing.T) {
 	defer runtime.GOMAXPROCS(was)
 	synctest.Test(t, func(t *testing.T) {
 		var waiting atomic.Int64
-		p := newProcessors(func() int { return int(waiting.Load()) })
+		p := New(Config{Most: 2, Much: much, Waiting: func() int { return int(waiting.Load()) }})
 		has := func(want int, why string) {
 			t.Helper()
 			require.Equal(t, want, runtime.GOMAXPROCS(0), why)
 		}
 		has(2, "a start has much to do")
-		p.calm()
+		p.Calm()
 		has(1, "it is over")
-		waiting.Store(muchWaiting - 1)
-		p.busy()
-		has(1, "a few changes need no other")
-		waiting.Store(muchWaiting)
-		p.busy()
-		p.busy()
-		has(2, "changes wait")
+		waiting.Store(much - 1)
+		p.Busy()
+		has(1, "little waits")
+		waiting.Store(much)
+		p.Busy()
+		p.Busy()
+		has(2, "much does")
 		time.Sleep(10 * calmAfter)
-		has(2, "and still do")
+		has(2, "and still does")
 		waiting.Store(0)
 		time.Sleep(2 * calmAfter)
 		has(1, "no more")
-		p.end()
+		p.End()
 		has(2, "a stop has little time")
-		waiting.Store(muchWaiting)
-		p.busy()
-		p.calm()
+		waiting.Store(much)
+		p.Busy()
+		p.Calm()
 	})
 }
 
 func TestGOMAXPROCSOfTheEnvironmentStays(t *testing.T) {
-	t.Setenv("GOMAXPROCS", os.Getenv("GOMAXPROCS")+"3")
+	t.Setenv("GOMAXPROCS", "3")
 	was := runtime.GOMAXPROCS(3)
 	defer runtime.GOMAXPROCS(was)
-	p := newProcessors(func() int { return muchWaiting })
-	p.calm()
-	p.busy()
-	p.end()
+	p := New(Config{Most: 2, Much: much, Waiting: func() int { return much }})
+	p.Calm()
+	p.Busy()
+	p.End()
 	require.Equal(t, 3, runtime.GOMAXPROCS(0))
 }
