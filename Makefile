@@ -42,9 +42,13 @@ bin/bench-informer:
 bin/cluster:
 	@cd test/cluster && CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o $(CURDIR)/bin/cluster ./cmd/cluster
 
+# The race detector allocates for itself, so allocations are counted without it.
+allocs := ./event ./functions/diff ./watcher/object ./watcher/state ./watcher/chain
+
 .PHONY: test
 test: build bin/cluster ## run all tests, with the race detector, on a real API server (builds one the first time: 6 minutes)
 	bin/cluster run -- $(GO) test -race $(TESTFLAGS) ./...
+	$(GO) test -run '^TestFewAllocations' $(allocs)
 	cd test/cluster && $(GO) test $(TESTFLAGS) ./cmd/cluster
 
 # What breaks the API server has one of its own.
