@@ -51,7 +51,7 @@ func TestWhatManifestsShareIsPackedOnce(t *testing.T) {
 		for _, zip := range []*object.Compressor{zip, other} {
 			manifest, _, err := o.Unpack(zip)
 			require.NoError(t, err)
-			require.Equal(t, manifestOf(i), string(manifest)) //nolint:testifylint // byte by byte
+			require.Equal(t, manifestOf(i), string(manifest))
 		}
 	}
 	// It is used from the first object on, and no other is learned.
