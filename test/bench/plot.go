@@ -36,7 +36,7 @@ text{fill:#e6edf3}.name{fill:currentColor}.ring{fill:#0f141a}.paper{fill:#0f141a
 
 // colours are the classes of the compared subjects; what is not among them has
 // the last.
-var colours = map[string]string{inMemory.name: "a", durable.name: "b", informer.name: "c", allInOne.name: "d"}
+var colours = map[string]string{inMemory.name: "a", durable.name: "b", informer.name: "c", allInOne.name: "d", floor.name: "ink"}
 
 // canvas is an SVG that is being written.
 type canvas struct{ bytes.Buffer }

@@ -16,6 +16,7 @@ type subject struct {
 	durable    bool // keeps its state in a folder
 	builtIn    bool // diff and log in the same process, and lines on stdout instead of a sink
 	informer   bool
+	relay      bool   // the same program, which only reads and posts
 	oldObjects string // how it has the old object
 }
 
@@ -24,6 +25,7 @@ var (
 	inMemory = subject{name: "kwatchman", program: "watcher", oldObjects: "yes"}
 	durable  = subject{name: "kwatchman, with state", program: "watcher", durable: true, oldObjects: "yes, over a restart too"}
 	allInOne = subject{name: "kwatchman, diff and log built in", program: "kwatchman", builtIn: true, oldObjects: "yes"}
+	floor    = subject{name: "a line read and posted, nothing else", program: "bench-informer", informer: true, relay: true}
 	informer = subject{name: "plain informer", program: "bench-informer", informer: true, oldObjects: "yes"}
 )
 
@@ -52,6 +54,9 @@ func (b *bench) start(ctx context.Context, s subject, kubeconfig string, steps i
 	switch {
 	case s.informer:
 		l.env = []string{"KUBECONFIG=" + kubeconfig, "SINK=" + b.sink.url + "/sink"}
+		if s.relay {
+			l.env = append(l.env, "RELAY=1")
+		}
 	default:
 		handlers := strings.Repeat(b.sink.url+"/step,", steps-1) + b.sink.url + "/sink"
 		if s.builtIn {

@@ -1,6 +1,7 @@
 // Command bench-informer is what the bench compares kwatchman with: what a
 // person would write in fifty lines. A plain client-go informer keeps the
-// objects and posts each update, old and new, as JSON.
+// objects and posts each update, old and new, as JSON. With RELAY set it is
+// what nobody would use: see relay.
 package main
 
 import (
@@ -30,7 +31,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
-	if err := run(ctx, os.Getenv("KUBECONFIG"), os.Getenv("SINK")); err != nil {
+	work := run
+	if os.Getenv("RELAY") != "" {
+		work = relay
+	}
+	if err := work(ctx, os.Getenv("KUBECONFIG"), os.Getenv("SINK")); err != nil {
 		fmt.Fprintf(os.Stderr, "bench-informer: %v\n", err)
 		os.Exit(1)
 	}
@@ -93,6 +98,10 @@ func post(ctx context.Context, sink string, before, after any) error {
 	if err != nil {
 		return err
 	}
+	return send(ctx, sink, body)
+}
+
+func send(ctx context.Context, sink string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, sink, bytes.NewReader(body)) //nolint:gosec // the sink that it was given
 	if err != nil {
 		return err
