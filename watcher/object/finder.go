@@ -15,6 +15,7 @@ type finder struct {
 	hint   int32 // the member behind the one found last; paths come in order
 	many   bool  // of the members are more than are looked at one by one
 	names  map[string]int32
+	items  []int32
 	index  map[string]map[string]int32 // items by key fields, by their values
 	buffer []byte
 }
@@ -95,15 +96,16 @@ func (f *finder) named(name []byte) int32 {
 }
 
 func (f *finder) nth(arg []byte) int32 {
+	if f.items == nil {
+		for at := f.of.first(f.at); at != none; at = f.of.after(f.at, at) {
+			f.items = append(f.items, at)
+		}
+	}
 	i, err := strconv.Atoi(string(arg))
-	if err != nil || i < 0 {
+	if err != nil || i < 0 || i >= len(f.items) {
 		return none
 	}
-	at := f.of.first(f.at)
-	for ; at != none && i > 0; i-- {
-		at = f.of.after(f.at, at)
-	}
-	return at
+	return f.items[i]
 }
 
 // item finds the item with the values of some fields, or that is equal as a
