@@ -123,7 +123,7 @@ func measured() *report {
 		var row []memoryResult
 		for k := range compared {
 			n := int64(30+10*k) * mega * int64(1+i*i*k*4)
-			row = append(row, memoryResult{peak: 2 * n, steady: n, relist: n * 3 / 2, afterwards: n, synced: time.Second, cpu: time.Second})
+			row = append(row, memoryResult{peak: 2 * n, steady: n, relist: n * 3 / 2, afterwards: n, synced: time.Second, cpu: time.Second, latency: quantiles{time.Millisecond, time.Second, time.Second, time.Second}})
 		}
 		r.memory = append(r.memory, row)
 	}
@@ -159,7 +159,7 @@ func TestTablesHaveARatioWhereThereIsSomethingToCompare(t *testing.T) {
 	var out bytes.Buffer
 	r := measured()
 	r.out = &out
-	r.addMemory(r.sizes, r.memory, 8000, time.Second)
+	r.addMemory(r.sizes, r.memory, 8000, time.Second, 100)
 	r.addLatency(r.latency, options{load: 10000, lasting: time.Second})
 	require.NoError(t, r.write(t.TempDir()))
 	for line := range strings.Lines(out.String()) {

@@ -24,6 +24,7 @@ type stream struct {
 // order is something to send.
 type order struct {
 	events  bool // all of the recording
+	paced   *pace
 	expired bool // the history is gone
 	end     bool
 	done    chan error
@@ -85,8 +86,10 @@ func (s *recordedServer) follow(w http.ResponseWriter, r *http.Request) {
 	for {
 		select {
 		case o := <-st.orders:
-			err := s.send(w, o)
-			if err == nil {
+			var err error
+			if o.paced != nil {
+				err = s.sendPaced(w, flush, o.paced)
+			} else if err = s.send(w, o); err == nil {
 				err = flush()
 			}
 			o.done <- err

@@ -13,6 +13,7 @@ type memoryResult struct {
 	relist, afterwards int64
 	synced             time.Duration
 	cpu                time.Duration // until synced and at rest
+	latency            quantiles     // from the server to the sink
 }
 
 // measureMemory looks at each subject with each number of objects, on the
@@ -29,7 +30,7 @@ func (b *bench) measureMemory(ctx context.Context) error {
 			results[i] = append(results[i], m)
 		}
 	}
-	b.report.addMemory(b.opts.sizes, results, b.recording.objectSize(), b.opts.settle)
+	b.report.addMemory(b.opts.sizes, results, b.recording.objectSize(), b.opts.settle, b.opts.rate)
 	return nil
 }
 
@@ -54,11 +55,15 @@ func (b *bench) memoryOf(ctx context.Context, s subject, size int) (memoryResult
 		return out, err
 	}
 	out.peak, out.steady = m.peak, m.rss
-	m, err = b.relist(ctx, r, st)
-	out.relist, out.afterwards = m.peak, m.rss
-	if n := r.arrivals.count(); err == nil && n > 0 {
-		err = fmt.Errorf("%s told %d changes where none was made", s.name, n)
+	m, st, err = b.relist(ctx, r, st)
+	if err != nil {
+		return out, err
 	}
+	out.relist, out.afterwards = m.peak, m.rss
+	if n := r.arrivals.count(); n > 0 {
+		return out, fmt.Errorf("%s told %d changes where none was made", s.name, n)
+	}
+	out.latency, err = b.paced(ctx, r, st, size)
 	return out, err
 }
 
@@ -71,28 +76,29 @@ func (p *process) settled(ctx context.Context, d time.Duration) (memory, error) 
 }
 
 // relist ends the history, so that the subject lists everything anew and finds
-// nothing changed.
-func (b *bench) relist(ctx context.Context, r *running, st *stream) (memory, error) {
+// nothing changed. next is the watch that it opens then.
+func (b *bench) relist(ctx context.Context, r *running, st *stream) (m memory, next *stream, err error) {
 	if err := r.resetPeak(); err != nil {
-		return memory{}, err
+		return m, nil, err
 	}
 	expired := time.Now()
 	if err := st.expire(ctx); err != nil {
-		return memory{}, err
+		return m, nil, err
 	}
-	if _, err := b.server.watching(ctx); err != nil {
-		return memory{}, err
+	if next, err = b.server.watching(ctx); err != nil {
+		return m, nil, err
 	}
 	if b.server.askedSince(expired, true).IsZero() {
-		return memory{}, errors.New("nothing was listed after the history ended")
+		return m, nil, errors.New("nothing was listed after the history ended")
 	}
 	if _, err := r.quiet(ctx); err != nil {
-		return memory{}, err
+		return m, nil, err
 	}
-	return r.settled(ctx, b.opts.settle)
+	m, err = r.settled(ctx, b.opts.settle)
+	return m, next, err
 }
 
-func (r *report) addMemory(sizes []int, results [][]memoryResult, objectSize int, settle time.Duration) {
+func (r *report) addMemory(sizes []int, results [][]memoryResult, objectSize int, settle time.Duration, rate int) {
 	r.sizes, r.memory = sizes, results
 	values := []struct {
 		name string
@@ -103,10 +109,10 @@ func (r *report) addMemory(sizes []int, results [][]memoryResult, objectSize int
 		{"peak RSS at a relist", func(m memoryResult) int64 { return m.relist }},
 		{"RSS after the relist", func(m memoryResult) int64 { return m.afterwards }},
 	}
-	t := comparison("Memory over the number of objects", "objects", "")
+	t := comparison("Memory and latency over the number of objects", "objects", "")
 	t.note = fmt.Sprintf("On the recorded server, with objects of %d bytes of JSON on average; beyond those recorded they come again under "+
 		"other names. The relist is caused by a 410; steady and after are %s later. Go gives memory back to the system within minutes, "+
-		"unless a program asks for it.", objectSize, settle)
+		"unless a program asks for it. Latency is from the server to the sink, at %d changes a second.", objectSize, settle, rate)
 	growth := comparison("Memory for 1,000 further objects", "from, to", "")
 	for i, size := range sizes {
 		for _, v := range values {
@@ -120,6 +126,8 @@ func (r *report) addMemory(sizes []int, results [][]memoryResult, objectSize int
 		}
 		t.add(compare(thousands(size), "time to sync", results[i], func(m memoryResult) float64 { return m.synced.Seconds() }, secondsCell)...)
 		t.add(compare(thousands(size), "CPU to sync", results[i], func(m memoryResult) float64 { return m.cpu.Seconds() }, secondsCell)...)
+		t.add(compare(thousands(size), "latency, p50", results[i], func(m memoryResult) float64 { return m.latency.p50.Seconds() }, millisCell)...)
+		t.add(compare(thousands(size), "latency, p99", results[i], func(m memoryResult) float64 { return m.latency.p99.Seconds() }, millisCell)...)
 	}
 	r.tables = append(r.tables, t)
 	if len(sizes) > 1 {

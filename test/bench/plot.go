@@ -8,15 +8,17 @@ import (
 	"time"
 )
 
-// The plot is in units of SVG: memory above, latency below.
+// The plot is in units of SVG, and made of panels: memory and latency over the
+// number of objects, and the latency of each subject on the real API server.
 const (
-	plotWidth    = 880
-	plotLeft     = 80
-	plotRight    = 680 // the names of the lines stand right of it
-	memoryTop    = 96
-	memoryBottom = 400
-	latencyTop   = 542
-	latencyRow   = 34
+	plotWidth  = 880
+	plotLeft   = 80
+	plotRight  = 680 // the names of the lines stand right of it
+	overTop    = 96
+	overBottom = 400
+	overHeight = 470
+	latencyTop = 72
+	latencyRow = 34
 )
 
 // The picture brings its own background, so that it reads on any page, and takes the
@@ -55,67 +57,89 @@ func (c *canvas) gridLine(x1, y1, x2, y2 float64) {
 
 // plot draws what was measured.
 func (r *report) plot() []byte {
-	c := &canvas{}
-	top := 0.0
 	var body canvas
+	height := 0.0
+	panel := func(of float64, draw func(*canvas)) {
+		body.add(`<g transform="translate(0 %.0f)">`+"\n", height)
+		draw(&body)
+		body.add("</g>\n")
+		height += of
+	}
 	if len(r.memory) > 0 {
-		body.memory(r.sizes, r.memory)
-	} else {
-		top = latencyTop - memoryTop
+		panel(overHeight, func(c *canvas) { c.memory(r.sizes, r.memory) })
+		panel(overHeight, func(c *canvas) { c.latencyOver(r.sizes, r.memory) })
 	}
-	height := float64(latencyTop - 72)
 	if len(r.latency) > 0 {
-		body.latency(r.latency)
-		height = float64(latencyTop + latencyRow*len(r.latency) + 62)
+		panel(float64(latencyTop+latencyRow*len(r.latency)+62), func(c *canvas) { c.latency(r.latency) })
 	}
-	c.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %.0f" width="%d" height="%.0f" role="img">`+"\n", plotWidth, height-top, plotWidth, height-top)
+	c := &canvas{}
+	c.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %.0f" width="%d" height="%.0f" role="img">`+"\n", plotWidth, height, plotWidth, height)
 	c.add("<title>Memory and latency of kwatchman and of a plain informer</title>\n<style>%s</style>\n", style)
-	c.add(`<rect x="0.5" y="0.5" width="%d" height="%.0f" rx="8" class="paper"/>`+"\n", plotWidth-1, height-top-1)
-	c.add(`<g transform="translate(0 %.0f)">`+"\n", -top)
+	c.add(`<rect x="0.5" y="0.5" width="%d" height="%.0f" rx="8" class="paper"/>`+"\n", plotWidth-1, height-1)
 	_, _ = c.Write(body.Bytes())
-	c.add("</g>\n</svg>\n")
+	c.add("</svg>\n")
 	return c.Bytes()
 }
 
 // memory draws a line for the steady RSS of each subject and one for its peak.
 func (c *canvas) memory(sizes []int, results [][]memoryResult) {
+	c.text(24, 36, "title", "Memory over the number of objects")
+	c.text(24, 58, "soft", "RSS in MB, both axes logarithmic")
+	c.legend("steady", "peak, at sync or relist")
+	c.over(sizes, results, func(m memoryResult) float64 { return float64(m.steady) / mega },
+		func(m memoryResult) float64 { return float64(max(m.peak, m.relist)) / mega })
+}
+
+// latencyOver draws a line for the median of each subject and one for its p99.
+func (c *canvas) latencyOver(sizes []int, results [][]memoryResult) {
+	c.text(24, 36, "title", "Latency over the number of objects")
+	c.text(24, 58, "soft", "from a recorded server to the sink in ms, logarithmic")
+	c.legend("p50", "p99")
+	ms := func(d time.Duration) float64 { return max(d.Seconds()*1000, 0.01) }
+	c.over(sizes, results, func(m memoryResult) float64 { return ms(m.latency.p50) },
+		func(m memoryResult) float64 { return ms(m.latency.p99) })
+}
+
+// over draws two values of each subject over the number of objects: a full line
+// for the one, a dashed one for the other.
+func (c *canvas) over(sizes []int, results [][]memoryResult, full, dashed func(memoryResult) float64) {
 	var xs, ys []float64
 	for i, size := range sizes {
 		xs = append(xs, float64(size))
 		for _, m := range results[i] {
-			ys = append(ys, float64(m.steady)/mega, float64(max(m.peak, m.relist))/mega)
+			ys = append(ys, full(m), dashed(m))
 		}
 	}
-	x, y := around(xs, plotLeft, plotRight), between(ys, memoryBottom, memoryTop)
-	c.text(24, 36, "title", "Memory over the number of objects")
-	c.text(24, 58, "soft", "RSS in MB, both axes logarithmic")
-	c.memoryLegend()
+	x, y := around(xs, plotLeft, plotRight), between(ys, overBottom, overTop)
 	for _, v := range y.ticks() {
 		c.gridLine(plotLeft, y.at(v), plotRight, y.at(v))
-		c.text(plotLeft-10, y.at(v)+4, "soft end", thousands(int(v)))
+		name := fmt.Sprintf("%g", v)
+		if v >= 1 {
+			name = thousands(int(v))
+		}
+		c.text(plotLeft-10, y.at(v)+4, "soft end", name)
 	}
 	for _, size := range sizes {
-		c.gridLine(x.at(float64(size)), memoryTop, x.at(float64(size)), memoryBottom)
-		c.text(x.at(float64(size)), memoryBottom+22, "soft middle", thousands(size))
+		c.gridLine(x.at(float64(size)), overTop, x.at(float64(size)), overBottom)
+		c.text(x.at(float64(size)), overBottom+22, "soft middle", thousands(size))
 	}
-	c.text((plotLeft+plotRight)/2, memoryBottom+44, "soft middle", "objects")
+	c.text((plotLeft+plotRight)/2, overBottom+44, "soft middle", "objects")
 	var labels []label
 	for k, s := range compared {
-		value := func(of func(memoryResult) int64) func(int) float64 {
-			return func(i int) float64 { return y.at(float64(of(results[i][k])) / mega) }
+		value := func(of func(memoryResult) float64) func(int) float64 {
+			return func(i int) float64 { return y.at(of(results[i][k])) }
 		}
-		steady, peak := value(func(m memoryResult) int64 { return m.steady }), value(func(m memoryResult) int64 { return max(m.peak, m.relist) })
-		c.series(x, xs, peak, colours[s.name], true)
-		c.series(x, xs, steady, colours[s.name], false)
-		labels = append(labels, label{steady(len(xs) - 1), s.name, colours[s.name]})
+		c.series(x, xs, value(dashed), colours[s.name], true)
+		c.series(x, xs, value(full), colours[s.name], false)
+		labels = append(labels, label{value(full)(len(xs) - 1), s.name, colours[s.name]})
 	}
 	c.labels(labels)
 }
 
-func (c *canvas) memoryLegend() {
+func (c *canvas) legend(full, dashed string) {
 	c.add(`<g class="ink"><path d="M%d 54h34" class="line"/><path d="M%d 54h34" class="line peak"/></g>`+"\n", 470, 570)
-	c.text(512, 58, "soft", "steady")
-	c.text(612, 58, "soft", "peak, at sync or relist")
+	c.text(512, 58, "soft", full)
+	c.text(612, 58, "soft", dashed)
 }
 
 // series draws one line with its points: full ones, or rings for a peak.
@@ -175,7 +199,7 @@ func (c *canvas) latency(results []latencyResult) {
 	}
 	const left = 280
 	x, bottom := between(all, left, plotWidth-40), float64(latencyTop+latencyRow*len(results))
-	c.text(24, latencyTop-44, "title", "Latency")
+	c.text(24, latencyTop-44, "title", "Latency on the real API server")
 	c.text(24, latencyTop-22, "soft", fmt.Sprintf("from the API call to the sink at %.0f changes a second, in ms, logarithmic", results[0].rate))
 	for _, v := range x.ticks() {
 		c.gridLine(x.at(v), latencyTop-10, x.at(v), bottom)

@@ -25,7 +25,7 @@ var (
 	inMemory = subject{name: "kwatchman", program: "watcher", oldObjects: "yes"}
 	durable  = subject{name: "kwatchman, with state", program: "watcher", durable: true, oldObjects: "yes, over a restart too"}
 	allInOne = subject{name: "kwatchman, diff and log built in", program: "kwatchman", builtIn: true, oldObjects: "yes"}
-	floor    = subject{name: "a line read and posted, nothing else", program: "bench-informer", informer: true, relay: true}
+	floor    = subject{name: "read and post only", program: "bench-informer", informer: true, relay: true}
 	informer = subject{name: "plain informer", program: "bench-informer", informer: true, oldObjects: "yes"}
 )
 
