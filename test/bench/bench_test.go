@@ -175,16 +175,21 @@ func TestTablesHaveARatioWhereThereIsSomethingToCompare(t *testing.T) {
 
 func TestTheCommandLineRefusesWhatCannotBeMeasured(t *testing.T) {
 	t.Setenv(kubeconfigEnv, "somewhere")
-	o, err := parse([]string{"--short", "--load", "500", "--objects", "3000,100"}, io.Discard)
+	out := "--out=" + t.TempDir()
+	o, err := parse([]string{out, "--short", "--load", "500", "--objects", "3000,100"}, io.Discard)
 	require.NoError(t, err)
 	require.Equal(t, []int{100, 3000}, o.sizes)
 	require.Equal(t, 500, o.load)
 	require.Equal(t, 1000, o.changes)
-	for _, args := range [][]string{{"--only", "speed"}, {"--objects", "0"}, {"--objects", "x"}, {"--load", "100", "--objects", "10001"}, {"more"}} {
-		_, err := parse(args, io.Discard)
-		require.Error(t, err, "%v", args)
+	for want, args := range map[string][]string{
+		"--only:": {"--only", "speed"}, "--objects: \"0\"": {"--objects", "0"}, "--objects: \"x\"": {"--objects", "x"},
+		"100 times --load": {"--load", "100", "--objects", "10001"}, "\"more\"": {"more"}, "--load: 0": {"--load", "0", "--short"},
+		"--rate: -1": {"--rate", "-1"}, "--settle: -1s": {"--settle", "-1s"}, "--out: /no/such is no folder": {"--out", "/no/such"},
+	} {
+		_, err := parse(append([]string{out}, args...), io.Discard)
+		require.ErrorContains(t, err, want)
 	}
 	t.Setenv(kubeconfigEnv, "")
-	_, err = parse(nil, io.Discard)
+	_, err = parse([]string{out}, io.Discard)
 	require.ErrorContains(t, err, "make bench")
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -114,6 +115,22 @@ func shorten(fs *flag.FlagSet) error {
 
 // check reads the sizes and refuses what cannot be measured.
 func (o *options) check(sizes string) error {
+	for _, n := range []struct {
+		name        string
+		value, most int
+	}{{"load", o.load, 99999}, {"changes", o.changes, math.MaxInt}, {"rate", o.rate, math.MaxInt}, {"starts", o.starts, math.MaxInt}, {"posts", o.posts, math.MaxInt}} {
+		if n.value < 1 || n.value > n.most {
+			return fmt.Errorf("--%s: %d is no number from 1 to %d", n.name, n.value, n.most)
+		}
+	}
+	for name, d := range map[string]time.Duration{"lasting": o.lasting, "settle": o.settle} {
+		if d < time.Second {
+			return fmt.Errorf("--%s: %s is less than a second", name, d)
+		}
+	}
+	if info, err := os.Stat(o.out); err != nil || !info.IsDir() {
+		return fmt.Errorf("--out: %s is no folder", o.out)
+	}
 	for s := range strings.SplitSeq(sizes, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(s))
 		if err != nil || n < 1 || n > maxCopies*o.load {
@@ -126,9 +143,6 @@ func (o *options) check(sizes string) error {
 		if !slices.Contains(parts, p) {
 			return fmt.Errorf("--only: unknown part %q: want some of %s", p, strings.Join(parts, ","))
 		}
-	}
-	if min(o.load, o.changes, o.rate, o.starts, o.posts) < 1 || min(o.lasting, o.settle) < time.Second || o.load > 99999 {
-		return fmt.Errorf("numbers have to be at least 1, times at least 1s, --load at most 99999")
 	}
 	if o.kubeconfig == "" {
 		return fmt.Errorf("%s is not set: run it with make bench, or bin/cluster run -- bin/bench", kubeconfigEnv)

@@ -37,9 +37,6 @@ func (r *report) write(folder string) error {
 	if len(r.latency) == 0 && len(r.memory) == 0 {
 		return nil
 	}
-	if err := os.MkdirAll(folder, 0o750); err != nil {
-		return err
-	}
 	path := filepath.Join(folder, "performance.svg")
 	if err := os.WriteFile(path, r.plot(), 0o644); err != nil { //nolint:gosec // a picture for everyone
 		return err

@@ -26,7 +26,7 @@ func comparison(title string, left ...string) table {
 	for _, s := range compared {
 		head = append(head, s.name)
 	}
-	return table{title: title, head: append(head, "informer / kwatchman")}
+	return table{title: title, head: append(head, "kwatchman is better by")}
 }
 
 // compare makes the row of a value of all compared subjects.
@@ -48,6 +48,15 @@ func compareEach(left, value string, n int, of func(int) float64, cell func(floa
 		return append(row, "–")
 	}
 	return append(row, ratio(of(len(compared)-1), of(0)))
+}
+
+// compareRates is compareEach for what is better the more it is.
+func compareRates(left, value string, n int, of func(int) float64) []string {
+	row := compareEach(left, value, n, of, countCell)
+	if n == len(compared) {
+		row[len(row)-1] = ratio(of(0), of(len(compared)-1))
+	}
+	return row
 }
 
 // ratio is how many times b fits into a.

@@ -56,7 +56,7 @@ func (b *bench) each(ctx context.Context, name string, subjects []subject, measu
 
 // addRates adds rows. A subject that is not there gets a dash.
 func (t *table) addRates(name string, rates []rate) {
-	t.add(compareEach(name, "events a second", len(rates), func(i int) float64 { return rates[i].events }, countCell)...)
+	t.add(compareRates(name, "events a second", len(rates), func(i int) float64 { return rates[i].events })...)
 	t.add(compareEach(name, "CPU per event", len(rates), func(i int) float64 { return rates[i].perEvent.Seconds() }, millisCell)...)
 	t.add(compareEach(name, "CPU of the bench per event", len(rates), func(i int) float64 { return rates[i].own.Seconds() }, millisCell)...)
 }

@@ -36,7 +36,7 @@ func newPair(t testing.TB) *pair {
 	t.Helper()
 	old, now := recorded(t)
 	p := &pair{packer: newPacker(t, deployments), raw: now}
-	for range 600 {
+	for range 1700 {
 		_, err := p.packer.Pack(old, nil)
 		require.NoError(t, err)
 	}

@@ -187,7 +187,7 @@ func TestSizeIsNearTheTruth(t *testing.T) {
 		o.Settle()
 		return o
 	}
-	for i := range 1000 { // until the vocabulary is learned
+	for i := range 3000 { // until the vocabulary is learned
 		pack(i)
 	}
 	objects := make([]*object.Object, n)

@@ -42,6 +42,7 @@ type desk struct {
 	written              []byte // metadata as it stays
 	out                  []byte // what is compressed
 	meta                 meta
+	known                bool // an object was seen under its name
 }
 
 // muchDesk is how much of a large manifest a desk keeps room for.
@@ -92,7 +93,7 @@ func (p *Packer) Pack(raw []byte, known func(key string) *Object) (*Object, erro
 	d.out = appendMembers(d.out, sortMembers(d.top))
 	m := &d.meta
 	o := newObject(m.namespace, m.name, m.uid, m.resourceVersion, m.created)
-	if o.packed, err = p.words.compress(d.out, d.out[start:]); err != nil {
+	if o.packed, err = p.words.compress(d.out, d.out[start:], !d.known); err != nil {
 		return nil, err
 	}
 	if p.Settled == nil || !p.Settled(o) {
@@ -106,7 +107,7 @@ func (p *Packer) Pack(raw []byte, known func(key string) *Object) (*Object, erro
 func (d *desk) read(raw []byte, known func(string) *Object) (*Object, error) {
 	d.reset(raw)
 	d.top, d.metadata = d.top[:0], d.metadata[:0]
-	d.fields, d.managers, d.meta = nil, append(d.managers[:0], "[]"...), meta{}
+	d.fields, d.managers, d.meta, d.known = nil, append(d.managers[:0], "[]"...), meta{}, false
 	if d.next() != '{' {
 		_, err := d.value()
 		return nil, fmt.Errorf("decode manifest: %w", safe(err))
@@ -152,8 +153,8 @@ func (d *desk) same(known func(string) *Object) *Object {
 		return nil
 	}
 	m := &d.meta
-	if o := known(Key(string(m.namespace), string(m.name))); o != nil &&
-		o.UID == string(m.uid) && o.ResourceVersion == string(m.resourceVersion) {
+	o := known(Key(string(m.namespace), string(m.name)))
+	if d.known = o != nil; d.known && o.UID == string(m.uid) && o.ResourceVersion == string(m.resourceVersion) {
 		return o
 	}
 	return nil

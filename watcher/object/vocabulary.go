@@ -19,14 +19,15 @@ type Vocabulary struct {
 	enc      atomic.Pointer[zstd.Encoder] // nil: not learned
 
 	mu      sync.Mutex
-	seen    int
+	seen    int // objects
+	packed  int // bytes that they take without it
 	samples [][]byte
 }
 
 const (
-	// learnAt is after how many objects a vocabulary is learned: it takes about
-	// as much memory as it saves with so many.
-	learnAt = 512
+	// learnAt is after how many bytes of packed objects a vocabulary is learned:
+	// its encoder and decoder take 1 MB, which is about what it saves with so many.
+	learnAt = 3 << 19
 	// maxSamples and maxSample bound in bytes what is learned from, together and
 	// one by one.
 	maxSamples = 64 << 10
@@ -79,31 +80,33 @@ func (c *Compressor) teach(v *Vocabulary, number uint32, text []byte) error {
 	return nil
 }
 
-// compress packs a manifest of the resource, and learns from it.
-func (v *Vocabulary) compress(b, manifest []byte) ([]byte, error) {
-	enc := v.enc.Load()
-	if enc == nil {
-		if err := v.learn(manifest); err != nil {
-			return nil, err
-		}
-		return v.zip.Compress(b), nil
+// compress packs a manifest of the resource, and learns from it if it is that of
+// another object.
+func (v *Vocabulary) compress(b, manifest []byte, another bool) ([]byte, error) {
+	if enc := v.enc.Load(); enc != nil {
+		return v.zip.compress(enc, b), nil
 	}
-	return v.zip.compress(enc, b), nil
+	packed := v.zip.Compress(b)
+	if !another {
+		return packed, nil
+	}
+	return packed, v.learn(manifest, len(packed))
 }
 
-// learn counts a manifest, takes fewer and fewer as samples, and at last learns
+// learn counts an object, takes fewer and fewer as samples, and at last learns
 // from them.
-func (v *Vocabulary) learn(manifest []byte) error {
+func (v *Vocabulary) learn(manifest []byte, packed int) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.seen++
-	if v.seen > learnAt {
+	if v.packed >= learnAt {
 		return nil // another goroutine was faster
 	}
+	v.seen++
+	v.packed += packed
 	if v.seen&(v.seen-1) == 0 { // 1, 2, 4, 8 …
 		v.samples = append(v.samples, slices.Clone(manifest[:min(len(manifest), maxSample)]))
 	}
-	if v.seen < learnAt {
+	if v.packed < learnAt {
 		return nil
 	}
 	var text []byte

@@ -57,7 +57,7 @@ func newUpdates(t testing.TB, dir string) *updates {
 		w.At(&tx, o.ResourceVersion)
 		return w.state.Apply(context.Background(), &tx)
 	}
-	for range 600 { // until the vocabulary is learned
+	for range 1700 { // until the vocabulary is learned
 		require.NoError(t, u.see())
 		<-u.events
 	}

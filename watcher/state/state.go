@@ -83,7 +83,11 @@ func Open(cfg Config) (*State, error) {
 		s.bytes += q.size
 	}
 	for _, v := range k.words {
-		if err := s.zip.Teach(v.resource, v.number, v.text); err != nil {
+		text, err := s.zip.Decompress(v.text)
+		if err == nil {
+			err = s.zip.Teach(v.resource, v.number, text)
+		}
+		if err != nil {
 			return nil, errors.Join(damaged(f.path, err), f.close())
 		}
 	}
@@ -96,7 +100,7 @@ func Open(cfg Config) (*State, error) {
 func (s *State) keepWords(resource string, number uint32, text []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next.words = append(s.next.words, vocabulary{resource, number, text})
+	s.next.words = append(s.next.words, vocabulary{resource, number, s.zip.Compress(text)})
 	s.hurry(false)
 }
 

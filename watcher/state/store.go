@@ -37,7 +37,7 @@ type kept struct {
 type vocabulary struct {
 	resource string
 	number   uint32
-	text     []byte
+	text     []byte // compressed
 }
 
 // objectID names an object.

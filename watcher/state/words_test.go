@@ -2,9 +2,9 @@ package state_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,20 +13,28 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
 
+// said is what all manifests say, and does not compress by itself.
+var said = func() string {
+	r := rand.New(rand.NewPCG(5, 6))
+	b := make([]byte, 3000)
+	for i := range b {
+		b[i] = 'a' + byte(r.IntN(26))
+	}
+	return string(b)
+}()
+
 // alike is the rest of a manifest of which most is the same in all.
-func alike(i int) string {
-	return fmt.Sprintf(`,"spec":{"n":%d,"text":%q}`, i, strings.Repeat("what all of them say, ", 10))
-}
+func alike(i int) string { return fmt.Sprintf(`,"spec":{"n":%d,"text":%q}`, i, said) }
 
 // manyAlike leaves a state with objects packed before and after what they share
 // was learned, and with changes that wait.
 func manyAlike(t *testing.T, dir string) {
 	t.Helper()
 	w := newWorld(t, deployments, dir)
-	for i := range 1000 {
+	for i := range 1200 {
 		w.see(fmt.Sprint("web-", i), i+1, alike(i))
 	}
-	for _, q := range w.queued[:900] {
+	for _, q := range w.queued[:1100] {
 		q.Done()
 	}
 	require.NoError(t, w.end())
@@ -36,18 +44,18 @@ func TestWhatObjectsArePackedWithOutlivesTheProcess(t *testing.T) {
 	dir := t.TempDir()
 	manyAlike(t, dir)
 	w := newWorld(t, deployments, dir)
-	for i := range 1000 {
+	for i := range 1200 {
 		manifest, _, err := w.Get(fmt.Sprint("shop/web-", i)).Unpack(w.zip)
 		require.NoError(t, err)
 		require.Contains(t, string(manifest), alike(i)[1:])
 	}
 	left := w.waiting()
 	require.Len(t, left, 100)
-	require.Contains(t, string(left[99].Object), alike(999)[1:])
-	small := w.Get("shop/web-999").Size()
+	require.Contains(t, string(left[99].Object), alike(1199)[1:])
+	small := w.Get("shop/web-1199").Size()
 	w.see("new", 2000, alike(1))
 	require.InDelta(t, small, w.Get("shop/new").Size(), 40, "it is used from the first object on")
-	require.Greater(t, w.Get("shop/web-1").Size(), small+50)
+	require.Greater(t, w.Get("shop/web-1").Size(), 4*small)
 }
 
 func TestAFileFromBeforeVocabulariesIsTakenOver(t *testing.T) {
