@@ -9,7 +9,9 @@ const maxNesting = 10000
 // byte through a function, takes ten times as long for it.
 //
 // It accepts just what json.Valid accepts (FuzzScan compares them). What it
-// refuses goes to encoding/json, which words the error.
+// refuses goes to encoding/json, which words the error. This package imports the
+// standard library only, which has a tokenizer of its own from Go 1.27 on
+// (encoding/json/jsontext): that one should take its place.
 type scanner struct {
 	b     []byte
 	i     int // the next byte
