@@ -97,7 +97,7 @@ demo: build bin/cluster bin/demo ## show changes on their way; with KUBECONFIG s
 	else bin/cluster run --kubeconfig-env KUBECONFIG -- bin/demo --change; fi
 
 .PHONY: bench
-bench: build bin/cluster bin/bench bin/bench-informer ## measure kwatchman beside a plain informer (15 minutes; BENCHFLAGS=--short: 2)
+bench: build bin/cluster bin/bench bin/bench-informer ## measure kwatchman beside a plain informer (16 minutes; BENCHFLAGS=--short: 2)
 	bin/cluster run -- bin/bench $(BENCHFLAGS)
 
 .PHONY: clean
