@@ -49,7 +49,7 @@ const usage = `Usage: bin/cluster run -- bin/bench [flags]
 
 Measures kwatchman beside a plain client-go informer. It fills the control plane
 that %s names, which must hold no Deployments yet: a fresh one,
-as bin/cluster run gives. Results are Markdown on stdout. It takes about 15
+as bin/cluster run gives. Results are Markdown on stdout. It takes about 16
 minutes, with --short about two. Nothing else should run meanwhile.
 
 `
