@@ -119,21 +119,10 @@ func NewSubject(group, version, resource, namespace, name string) string {
 // Validate says what an event lacks before it may travel. The error is one
 // line and holds no data of the manifests.
 func (e *Event) Validate() error {
-	required := [...]struct{ name, value string }{
-		{"id", e.ID},
-		{"source", e.Source},
-		{"subject", e.Subject},
-		{"cluster", e.Cluster},
-		{"apiversion", e.APIVersion},
-		{"kind", e.Kind},
-		{"name", e.Name},
-		{"partitionkey", e.PartitionKey},
-		{"via", e.Via},
-	}
 	var missing []string
-	for _, r := range required {
-		if r.value == "" {
-			missing = append(missing, r.name)
+	for _, a := range e.attributes() {
+		if a.value == "" && a.name != extNamespace {
+			missing = append(missing, a.name)
 		}
 	}
 	if e.Time.IsZero() {
@@ -148,21 +137,30 @@ func (e *Event) Validate() error {
 	return e.validateChange()
 }
 
-// unprintable names an attribute that no header can carry unchanged. Name is
-// path-escaped on its way and may hold anything.
-func (e *Event) unprintable() (name string, found bool) {
-	for _, a := range [...]struct{ name, value string }{
+type attribute struct{ name, value string }
+
+// attributes are the ones of the contract that are text, by their names on the
+// wire; only namespace may be empty.
+func (e *Event) attributes() [10]attribute {
+	return [...]attribute{
 		{"id", e.ID},
 		{"source", e.Source},
 		{"subject", e.Subject},
-		{"cluster", e.Cluster},
-		{"apiversion", e.APIVersion},
-		{"kind", e.Kind},
-		{"namespace", e.Namespace},
-		{"partitionkey", e.PartitionKey},
-		{"via", e.Via},
-	} {
-		if strings.ContainsFunc(a.value, unicode.IsControl) {
+		{extCluster, e.Cluster},
+		{extAPIVersion, e.APIVersion},
+		{extKind, e.Kind},
+		{extNamespace, e.Namespace},
+		{extName, e.Name},
+		{extPartitionKey, e.PartitionKey},
+		{extVia, e.Via},
+	}
+}
+
+// unprintable names an attribute that no header can carry unchanged. Name is
+// path-escaped on its way and may hold anything.
+func (e *Event) unprintable() (name string, found bool) {
+	for _, a := range e.attributes() {
+		if a.name != extName && strings.ContainsFunc(a.value, unicode.IsControl) {
 			return a.name, true
 		}
 	}

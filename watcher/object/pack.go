@@ -48,7 +48,7 @@ type desk struct {
 // muchDesk is how much of a large manifest a desk keeps room for.
 const muchDesk = 256 << 10
 
-// forget lets go of the manifest, of which nothing may stay.
+// forget lets go of the manifest as it came, and of room for a large one.
 func (d *desk) forget() {
 	d.reset(nil)
 	d.fields, d.meta = nil, meta{}
