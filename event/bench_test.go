@@ -1,7 +1,6 @@
 package event_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -23,30 +22,8 @@ func encoded(t testing.TB, e event.Event) (*http.Request, []byte) {
 	return r, body
 }
 
-// discard is a response that is thrown away, so that a benchmark counts the
-// handler's work alone.
-type discard struct {
-	header http.Header
-	status int
-}
-
-func (d *discard) Header() http.Header         { return d.header }
-func (d *discard) WriteHeader(status int)      { d.status = status }
-func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
-
 // passThrough is the function that does nothing.
 var passThrough = event.Handler(func(_ context.Context, e event.Event) (*event.Event, error) { return &e, nil })
-
-// serveOnce runs a handler on one request with body.
-func serveOnce(t testing.TB, h http.Handler, r *http.Request, body []byte) {
-	in := *r
-	in.Body = io.NopCloser(bytes.NewReader(body))
-	w := discard{header: http.Header{}}
-	h.ServeHTTP(&w, &in)
-	if w.status != http.StatusOK {
-		t.Fatal(w.status)
-	}
-}
 
 func BenchmarkNewRequest(b *testing.B) {
 	e := eventtest.SampleLarge(false)
@@ -72,7 +49,7 @@ func BenchmarkHandler(b *testing.B) {
 	r, body := encoded(b, eventtest.SampleLarge(false))
 	b.ReportAllocs()
 	for b.Loop() {
-		serveOnce(b, passThrough, r, body)
+		eventtest.ServeOnce(b, passThrough, r, body)
 	}
 }
 
@@ -107,7 +84,7 @@ func TestFewAllocationsAnEvent(t *testing.T) {
 			_, err := event.Decode(r.Header, body)
 			require.NoError(t, err)
 		}},
-		"handler": {160, func() { serveOnce(t, passThrough, r, body) }},
+		"handler": {160, func() { eventtest.ServeOnce(t, passThrough, r, body) }},
 		"DecodeManifests": {672, func() {
 			_, _, err := event.DecodeManifests(e.OldObject, e.Object)
 			require.NoError(t, err)

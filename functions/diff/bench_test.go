@@ -1,7 +1,6 @@
 package diff
 
 import (
-	"bytes"
 	"io"
 	"net/http"
 	"testing"
@@ -43,7 +42,7 @@ func BenchmarkServe(b *testing.B) {
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
-		serveOnce(b, req, body)
+		eventtest.ServeOnce(b, event.Handler(handle), req, body)
 	}
 }
 
@@ -74,27 +73,6 @@ func BenchmarkNext(b *testing.B) {
 	})
 }
 
-// serveOnce runs the function on one request with body.
-func serveOnce(t testing.TB, r *http.Request, body []byte) {
-	in := *r
-	in.Body = io.NopCloser(bytes.NewReader(body))
-	w := discard{header: http.Header{}}
-	event.Handler(handle).ServeHTTP(&w, &in)
-	if w.status != http.StatusOK {
-		t.Fatal(w.status)
-	}
-}
-
-// discard is a response that is thrown away.
-type discard struct {
-	header http.Header
-	status int
-}
-
-func (d *discard) Header() http.Header         { return d.header }
-func (d *discard) WriteHeader(status int)      { d.status = status }
-func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
-
 // A fifth more than was measured; see event.TestFewAllocationsAnEvent.
 func TestFewAllocationsADiff(t *testing.T) {
 	e, quiet := eventtest.SampleLarge(false), eventtest.SampleLarge(true)
@@ -107,7 +85,7 @@ func TestFewAllocationsADiff(t *testing.T) {
 	}{
 		"changed": {1020, func() { _, _ = handle(t.Context(), e) }},
 		"quiet":   {745, func() { _, _ = handle(t.Context(), quiet) }},
-		"served":  {1180, func() { serveOnce(t, r, body) }},
+		"served":  {1180, func() { eventtest.ServeOnce(t, event.Handler(handle), r, body) }},
 	} {
 		t.Run(name, func(t *testing.T) { eventtest.Allocs(t, c.most, c.run) })
 	}
