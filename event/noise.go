@@ -1,30 +1,69 @@
 package event
 
-// noise is the one list of fields that Kubernetes itself writes on nearly
-// every update and that nobody asked to read.
-var noise = [...][]string{
-	{"metadata", "managedFields"},
-	{"metadata", "resourceVersion"},
-	{"metadata", "generation"},
-	{"metadata", "uid"},
-	{"metadata", "creationTimestamp"},
-	{"metadata", "selfLink"},
-	{"metadata", "annotations", "deployment.kubernetes.io/revision"},
-	{"metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"},
-	{"status"},
+import "strings"
+
+// NoisePart names a part of the noise list, which can be switched off where it
+// is applied.
+type NoisePart string
+
+// The parts of the noise list.
+const (
+	NoiseMetadata       NoisePart = "metadata"        // what Kubernetes writes into metadata
+	NoiseStatus         NoisePart = "status"          // what controllers report
+	NoiseLeaderElection NoisePart = "leader-election" // who leads, renewed every few seconds
+	NoiseChecksums      NoisePart = "checksums"       // an echo of another object's change
+)
+
+// NoiseField is an entry of the noise list: a path from the root of a
+// manifest. Its last element is a key, or part of one between two stars.
+type NoiseField struct {
+	Part NoisePart
+	Path []string
 }
 
-// Clean removes the noise list from a decoded manifest of any kind. A map that
-// this empties goes too, so that it does not show as a change of its own.
+// noise is the one list of fields that machines write on nearly every update
+// and that nobody asked to read.
+var noise = [...]NoiseField{
+	{NoiseMetadata, []string{"metadata", "managedFields"}},
+	{NoiseMetadata, []string{"metadata", "resourceVersion"}},
+	{NoiseMetadata, []string{"metadata", "generation"}},
+	{NoiseMetadata, []string{"metadata", "uid"}},
+	{NoiseMetadata, []string{"metadata", "creationTimestamp"}},
+	{NoiseMetadata, []string{"metadata", "selfLink"}},
+	{NoiseMetadata, []string{"metadata", "annotations", "deployment.kubernetes.io/revision"}},
+	{NoiseMetadata, []string{"metadata", "annotations", "deployment.kubernetes.io/revision-history"}},
+	{NoiseMetadata, []string{"metadata", "annotations", "deployment.kubernetes.io/desired-replicas"}},
+	{NoiseMetadata, []string{"metadata", "annotations", "deployment.kubernetes.io/max-replicas"}},
+	{NoiseMetadata, []string{"metadata", "annotations", "deprecated.daemonset.template.generation"}},
+	{NoiseMetadata, []string{"metadata", "annotations", "endpoints.kubernetes.io/last-change-trigger-time"}},
+	{NoiseMetadata, []string{"metadata", "annotations", "autoscaling.alpha.kubernetes.io/conditions"}},
+	{NoiseMetadata, []string{"metadata", "annotations", "autoscaling.alpha.kubernetes.io/current-metrics"}},
+	{NoiseMetadata, []string{"metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"}},
+	{NoiseStatus, []string{"status"}},
+	{NoiseLeaderElection, []string{"metadata", "annotations", "control-plane.alpha.kubernetes.io/leader"}},
+	{NoiseChecksums, []string{"metadata", "annotations", "*checksum*"}},
+	{NoiseChecksums, []string{"spec", "template", "metadata", "annotations", "*checksum*"}},
+	{NoiseChecksums, []string{"spec", "jobTemplate", "spec", "template", "metadata", "annotations", "*checksum*"}},
+}
+
+// NoiseFields is a copy of the noise list.
+func NoiseFields() []NoiseField { return append([]NoiseField(nil), noise[:]...) }
+
+// Clean removes the noise list from a decoded manifest of any kind. Metadata and
+// annotations that are empty then go too, so that they show as no change.
 func Clean(manifest map[string]any) {
-	for _, path := range noise {
-		remove(manifest, path)
+	for _, field := range noise {
+		remove(manifest, field.Path)
 	}
 }
 
 func remove(m map[string]any, path []string) {
 	if len(path) == 1 {
-		delete(m, path[0])
+		if part, ok := strings.CutPrefix(path[0], "*"); ok {
+			removeAll(m, strings.TrimSuffix(part, "*"))
+		} else {
+			delete(m, path[0])
+		}
 		return
 	}
 	child, ok := m[path[0]].(map[string]any)
@@ -32,7 +71,17 @@ func remove(m map[string]any, path []string) {
 		return
 	}
 	remove(child, path[1:])
-	if len(child) == 0 {
+	// Two versions may share the map, so it may have been emptied before; an
+	// empty spec says something, and stays.
+	if len(child) == 0 && (path[0] == "metadata" || path[0] == "annotations") {
 		delete(m, path[0])
+	}
+}
+
+func removeAll(m map[string]any, part string) {
+	for key := range m {
+		if strings.Contains(key, part) {
+			delete(m, key)
+		}
 	}
 }

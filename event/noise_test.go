@@ -29,8 +29,18 @@ func TestCleanLeavesWhatPeopleWrote(t *testing.T) {
 			`{"kind":"Odd","metadata":{"annotations":null,` + meta + `},"spec":{"status":{"a":1},"template":{"metadata":{"uid":"kept"}}},"status":"text"}`,
 			`{"kind":"Odd","metadata":{"annotations":null},"spec":{"status":{"a":1},"template":{"metadata":{"uid":"kept"}}}}`,
 		},
-		"only noise": {`{"metadata":{` + meta + `},"status":{}}`, `{}`},
-		"no object":  {`{"metadata":"text","status":1}`, `{"metadata":"text"}`},
+		"checksums": {
+			`{"metadata":{"annotations":{"checksum/config":"1","example.com/config-checksum":"2","a":"b"}},"spec":{"template":{"metadata":{"annotations":{"checksum/secret":"3"},"labels":{"a":"b"}}}}}`,
+			`{"metadata":{"annotations":{"a":"b"}},"spec":{"template":{"metadata":{"labels":{"a":"b"}}}}}`,
+		},
+		"leader election": {
+			`{"kind":"ConfigMap","metadata":{"name":"c","annotations":{"control-plane.alpha.kubernetes.io/leader":"{}"}}}`,
+			`{"kind":"ConfigMap","metadata":{"name":"c"}}`,
+		},
+		"empty spec":     {`{"spec":{}}`, `{"spec":{}}`},
+		"empty template": {`{"spec":{"template":{}}}`, `{"spec":{"template":{}}}`},
+		"only noise":     {`{"metadata":{` + meta + `},"status":{}}`, `{}`},
+		"no object":      {`{"metadata":"text","status":1}`, `{"metadata":"text"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := event.DecodeManifest([]byte(c.in))

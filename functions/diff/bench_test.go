@@ -83,9 +83,9 @@ func TestFewAllocationsADiff(t *testing.T) {
 		most int
 		run  func()
 	}{
-		"changed": {1020, func() { _, _ = handle(t.Context(), e) }},
-		"quiet":   {745, func() { _, _ = handle(t.Context(), quiet) }},
-		"served":  {1180, func() { eventtest.ServeOnce(t, event.Handler(handle), r, body) }},
+		"changed": {1250, func() { _, _ = handle(t.Context(), e) }},
+		"quiet":   {900, func() { _, _ = handle(t.Context(), quiet) }},
+		"served":  {1415, func() { eventtest.ServeOnce(t, event.Handler(handle), r, body) }},
 	} {
 		t.Run(name, func(t *testing.T) { eventtest.Allocs(t, c.most, c.run) })
 	}

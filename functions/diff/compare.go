@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 
@@ -12,94 +13,113 @@ const (
 	opAdd     = "add"
 	opRemove  = "remove"
 	opReplace = "replace"
+	opReorder = "reorder" // a list whose order counts; from and to are the items' names
 )
 
 // comparison walks two manifests side by side and collects what differs: keys
-// in order, lists by index, a subtree that only one side has as one change.
+// in order, the items of lists by what they are known by, a subtree that only
+// one side has as one change.
 type comparison struct {
 	at      path
+	kind    kind
 	changes []event.FieldChange
 	room    int // bytes that changes may still take
 	total   int // changes found, whether they had room or not
-	// lead is the change that the summary names: the first one, preferably
-	// outside metadata. It is kept apart because it may have had no room.
-	lead event.FieldChange
-	meta bool // lead is in metadata
+	notes   []note
+	// reordered are the lists whose items only changed places, where places
+	// have no meaning; order makes that a change.
+	reordered []string
+	order     bool
+	// aligned is the new manifest with such lists in the old one's order.
+	aligned map[string]any
 }
 
-func compare(old, new map[string]any, limit int) *comparison {
-	c := &comparison{room: limit}
-	c.maps(old, new)
+// note is a change as the summary needs it: with whole values, for it may have
+// had no room among the changes.
+type note struct {
+	at       path
+	op       string
+	from, to any
+}
+
+// maxNotes bounds what the summary chooses from.
+const maxNotes = 256
+
+// maxReordered bounds the lists that a reason may name.
+const maxReordered = maxHeld + 1
+
+func compare(old, new map[string]any, limit int, order bool) *comparison {
+	c := &comparison{room: limit, kind: kindOf(new), order: order}
+	c.aligned, _ = c.maps(old, new)
 	return c
 }
 
 func (c *comparison) omitted() int { return c.total - len(c.changes) }
 
-func (c *comparison) values(old, new any) {
+// values compares two values. It gives the new one in the order of the old, and
+// whether that is another one.
+func (c *comparison) values(old, new any) (aligned any, other bool) {
 	if identical(old, new) {
-		return
+		return new, false
 	}
 	switch o := old.(type) {
 	case map[string]any:
 		if n, ok := new.(map[string]any); ok {
-			c.maps(o, n)
-			return
+			return c.maps(o, n)
 		}
 	case []any:
 		if n, ok := new.([]any); ok {
-			c.lists(o, n)
-			return
+			return c.lists(o, n)
 		}
 	default:
-		if sameScalar(old, new) {
-			return
+		if sameScalar(old, new) || c.inside(old, new) {
+			return new, false
 		}
 	}
 	c.record(opReplace, old, new)
+	return new, false
 }
 
-func (c *comparison) maps(old, new map[string]any) {
+func (c *comparison) maps(old, new map[string]any) (aligned map[string]any, other bool) {
+	aligned = new
 	for _, key := range keysOf(old, new) {
 		o, inOld := old[key]
 		n, inNew := new[key]
 		c.at = append(c.at, key)
-		c.sides(o, inOld, n, inNew)
+		if v, ok := c.sides(o, inOld, n, inNew); ok {
+			if !other {
+				aligned, other = maps.Clone(new), true
+			}
+			aligned[key] = v
+		}
 		c.at = c.at[:len(c.at)-1]
 	}
+	return aligned, other
 }
 
-func (c *comparison) lists(old, new []any) {
-	for i := range max(len(old), len(new)) {
-		var o, n any
-		if i < len(old) {
-			o = old[i]
-		}
-		if i < len(new) {
-			n = new[i]
-		}
-		c.at = append(c.at, i)
-		c.sides(o, i < len(old), n, i < len(new))
-		c.at = c.at[:len(c.at)-1]
-	}
-}
-
-func (c *comparison) sides(old any, inOld bool, new any, inNew bool) {
+func (c *comparison) sides(old any, inOld bool, new any, inNew bool) (aligned any, other bool) {
 	switch {
 	case !inOld:
 		c.record(opAdd, nil, new)
 	case !inNew:
 		c.record(opRemove, old, nil)
 	default:
-		c.values(old, new)
+		return c.values(old, new)
 	}
+	return new, false
+}
+
+// item is sides for what stands below one more element of the path.
+func (c *comparison) item(element any, old any, inOld bool, new any, inNew bool) (aligned any, other bool) {
+	c.at = append(c.at, element)
+	defer func() { c.at = c.at[:len(c.at)-1] }()
+	return c.sides(old, inOld, new, inNew)
 }
 
 func (c *comparison) record(op string, from, to any) {
 	c.total++
-	meta := c.at[0] == "metadata"
-	if c.total == 1 || c.meta && !meta {
-		c.lead = event.FieldChange{Op: op, Path: c.at.String(), From: from, To: to}
-		c.meta = meta
+	if len(c.notes) < maxNotes {
+		c.notes = append(c.notes, note{at: slices.Clone(c.at), op: op, from: from, to: to})
 	}
 	if c.room <= 0 {
 		return
@@ -119,6 +139,7 @@ func (c *comparison) record(op string, from, to any) {
 
 // fit clips a value and adds the size of what is left of it to size.
 func fit(v any, size int) (any, int) {
+	v = readable(v)
 	n := encodedSize(v)
 	if n <= maxValue {
 		return v, size + n

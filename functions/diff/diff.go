@@ -1,7 +1,8 @@
 // Package diff is the function that says what changed: it compares the two
-// manifests of an event without the fields that Kubernetes itself writes,
-// stops the chain where nothing else is left, and fills the event's diff and,
-// as a unified diff of YAML, its payload.
+// manifests of an event without what machines write, stops the chain where
+// nothing else is left, and fills the event's diff and, as a unified diff of
+// YAML, its payload. The items of a list are compared by what they are known
+// by, so that one that is inserted does not shift the rest.
 //
 // The diff leads from the old manifest to the new one. Of an Add the patch is
 // the whole cleaned object and of a Delete there is none (a merge patch cannot
@@ -22,52 +23,70 @@ import (
 // ContentType is that of the payload.
 const ContentType = "text/x-diff; charset=utf-8"
 
-// Config holds the settings of the function. It has none yet.
-type Config struct{}
+// Config is what diff reads from DIFF_*.
+type Config struct {
+	// Ignore lists paths whose changes are held back, with wildcards; see
+	// pattern.
+	Ignore []string `split_words:"true" desc:"paths that are no news, such as spec.template.spec.containers[*].image"`
+	// Show lists the parts of the noise policy that are shown after all.
+	Show []string `split_words:"true" desc:"noise to show: metadata, status, leader-election, checksums, autoscaling, order, ignored, or all"`
+	// Autoscalers lists more field managers whose spec.replicas are no news.
+	Autoscalers []string `split_words:"true" desc:"more field managers whose replicas are no news; name, or name/subresource"`
+}
 
-// New returns the function, ready to use.
-func New(Config) (event.Handler, error) { return handle, nil }
+// New returns the function, ready to use. A path that cannot be read and a part
+// that does not exist are errors.
+func New(cfg Config) (event.Handler, error) {
+	p, err := newPolicy(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return p.handle, nil
+}
 
 // handle answers one event. A manifest that is not one is a permanent error.
-func handle(ctx context.Context, e event.Event) (*event.Event, error) {
-	p, err := decode(&e)
+func (p *policy) handle(ctx context.Context, e event.Event) (*event.Event, error) {
+	m, err := decode(&e)
 	if err != nil {
 		return nil, event.Permanent(err)
 	}
-	limits := limitsFor(&e)
-	found := compare(p.old, p.new, limits.changes)
-	if e.Action == event.Update && found.total == 0 {
-		return nil, event.Stop(p.quietReason())
+	if err := p.apply(&e, &m); err != nil {
+		return nil, event.Stop(err.Error())
 	}
+	limits := limitsFor(&e)
 	// What follows takes milliseconds for the largest manifests, so a caller
 	// that has gone is noticed before each step.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	old, now := withoutBytes(m.old), withoutBytes(m.new)
 	out := &event.Diff{Summary: "created", Changes: []event.FieldChange{}}
 	switch e.Action {
 	case event.Delete:
 		out.Summary = "deleted"
 	case event.Update:
-		out.Summary = found.summary()
+		found := compare(old, now, limits.changes, p.shows(partOrder))
+		if found.total == 0 {
+			return nil, event.Stop(m.held.reason(found.reordered))
+		}
+		out.Summary, now = found.summary(), found.aligned
 		out.Changes, out.Omitted = found.changes, found.omitted()
 	}
-	if out.Patch, err = mergePatch(p.old, p.new, limits.patch); err != nil {
+	if out.Patch, err = mergePatch(m.old, m.new, limits.patch); err != nil {
 		return nil, event.Permanent(err)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	text := unified(e.Subject, p.old, p.new, limits.text)
+	text := unified(e.Subject, old, now, limits.text)
 	e.Diff, e.Payload = out, event.TextPayload(ContentType, text)
 	return &e, nil
 }
 
-// pair holds the two cleaned manifests, nil where there is none.
+// pair holds the two manifests, nil where there is none.
 type pair struct {
 	old, new map[string]any
-	// was and is are what of the manifests Clean may take away.
-	was, is map[string]any
+	held     held
 }
 
 func decode(e *event.Event) (pair, error) {
@@ -81,10 +100,7 @@ func decode(e *event.Event) (pair, error) {
 	default:
 		p.old, p.new, err = event.DecodeManifests(e.OldObject, e.Object)
 		p.old, p.new = orEmpty(p.old), orEmpty(p.new)
-		p.was, p.is = keepNoise(p.old), keepNoise(p.new)
 	}
-	event.Clean(p.old)
-	event.Clean(p.new)
 	return p, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,13 +23,18 @@ var update = flag.Bool("update", false, "write what the function answers into te
 // the payload, then the members of the diff, or the reason of a stop.
 var sections = []string{"want", "summary", "changes", "patch", "reason"}
 
+// given are the parts that it does not fill.
+var given = []string{"event", "settings", "old", "new"}
+
 // TestAnswersWhatTheGoldenFilesSay: a file without old is an Add, one without
-// new a Delete.
+// new a Delete. Those in corpus were recorded from a real API server.
 func TestAnswersWhatTheGoldenFilesSay(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
-	for _, file := range files {
+	recorded, err := filepath.Glob("testdata/corpus/*.txtar")
+	require.NoError(t, err)
+	for _, file := range append(files, recorded...) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			raw, err := os.ReadFile(file)
 			require.NoError(t, err)
@@ -47,8 +53,8 @@ func TestAnswersWhatTheGoldenFilesSay(t *testing.T) {
 // answer runs the function on the manifests of a golden file.
 func answer(t *testing.T, in map[string]string) map[string]string {
 	t.Helper()
-	e := changed(in["old"], in["new"])
-	out, err := handle(t.Context(), e)
+	e := recordedEvent(t, in)
+	out, err := configured(t, in["settings"]).handle(t.Context(), e)
 	if out == nil {
 		require.Error(t, err)
 		require.NotErrorAs(t, err, new(*event.Error))
@@ -65,6 +71,61 @@ func answer(t *testing.T, in map[string]string) map[string]string {
 		got["patch"] = compact(t, out.Diff.Patch) + "\n"
 	}
 	return got
+}
+
+// recordedEvent is the event of a golden file; manifests are JSON or YAML.
+func recordedEvent(t *testing.T, in map[string]string) event.Event {
+	t.Helper()
+	e := changed(asJSON(t, in["old"]), asJSON(t, in["new"]))
+	if in["event"] == "" {
+		return e
+	}
+	e.ChangedBy = nil
+	dec := json.NewDecoder(strings.NewReader(asJSON(t, in["event"])))
+	var attributes struct {
+		Kind, APIVersion, Namespace, Name, Subject, Via string
+		Action                                          event.Action
+		ChangedBy                                       []event.Manager
+	}
+	require.NoError(t, dec.Decode(&attributes))
+	require.Equal(t, e.Action, attributes.Action)
+	e.Kind, e.APIVersion, e.Namespace, e.Name = attributes.Kind, attributes.APIVersion, attributes.Namespace, attributes.Name
+	e.Subject, e.ChangedBy = attributes.Subject, attributes.ChangedBy
+	return e
+}
+
+// asJSON is a manifest of a golden file as JSON.
+func asJSON(t *testing.T, text string) string {
+	t.Helper()
+	if text == "" || json.Valid([]byte(text)) {
+		return text
+	}
+	v, ok := yamlDocument(text)
+	require.True(t, ok, "neither JSON nor YAML")
+	return compact(t, v)
+}
+
+// configured is the policy with settings as they stand in the environment.
+func configured(t *testing.T, settings string) *policy {
+	t.Helper()
+	var cfg Config
+	for line := range strings.Lines(settings) {
+		name, list, ok := strings.Cut(strings.TrimSpace(line), "=")
+		require.True(t, ok, line)
+		switch values := strings.Split(list, ","); name {
+		case "DIFF_IGNORE":
+			cfg.Ignore = values
+		case "DIFF_SHOW":
+			cfg.Show = values
+		case "DIFF_AUTOSCALERS":
+			cfg.Autoscalers = values
+		default:
+			require.Fail(t, "unknown setting", name)
+		}
+	}
+	p, err := newPolicy(cfg)
+	require.NoError(t, err)
+	return p
 }
 
 func changed(old, new string) event.Event {
@@ -119,9 +180,9 @@ func splitArchive(text string) (comment string, files map[string]string) {
 func writeGolden(t *testing.T, file, comment string, in, got map[string]string) {
 	t.Helper()
 	out := comment
-	for _, name := range append([]string{"old", "new"}, sections...) {
+	for _, name := range append(slices.Clone(given), sections...) {
 		text := in[name]
-		if name != "old" && name != "new" {
+		if !slices.Contains(given, name) {
 			text = got[name]
 			in[name] = text
 		}

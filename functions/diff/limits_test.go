@@ -92,6 +92,7 @@ func requireBounded(t *testing.T, e event.Event) {
 	text := out.Payload.Text()
 	m, err := decode(&e)
 	require.NoError(t, err)
+	require.NoError(t, standard().apply(&e, &m))
 	if more := moreLines.FindStringSubmatch(text); more != nil {
 		whole := unified(e.Subject, m.old, m.new, 1<<30)
 		omitted, err := strconv.Atoi(more[1])
@@ -100,7 +101,7 @@ func requireBounded(t *testing.T, e event.Event) {
 		require.True(t, strings.HasPrefix(whole, strings.TrimSuffix(text, more[0])))
 	}
 	if e.Action == event.Update {
-		require.Equal(t, compare(m.old, m.new, 1<<30).total, len(out.Diff.Changes)+out.Diff.Omitted)
+		require.Equal(t, compare(m.old, m.new, 1<<30, false).total, len(out.Diff.Changes)+out.Diff.Omitted)
 	}
 }
 

@@ -141,14 +141,14 @@ func TestChangesAreCompleteOrderedAndReadable(t *testing.T) {
 		require.Zero(t, out.Diff.Omitted)
 		seen := map[string]bool{}
 		for _, c := range out.Diff.Changes {
-			require.False(t, seen[c.Path], "%s twice", c.Path)
-			seen[c.Path] = true
+			require.False(t, seen[c.Op+c.Path], "%s %s twice", c.Op, c.Path)
+			seen[c.Op+c.Path] = true
 			require.NotEqual(t, compact(t, c.From)+c.Op, compact(t, c.To)+opReplace)
 			requireHarmless(t, c.Path, "")
 		}
 		requireHarmless(t, out.Diff.Summary, "")
 		requireHarmless(t, out.Payload.Text(), "\n")
-		again := compare(old, new, maxPart)
+		again := compare(old, new, maxPart, false)
 		require.Equal(t, again.changes, out.Diff.Changes)
 	})
 }

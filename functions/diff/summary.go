@@ -1,133 +1,267 @@
 package diff
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/kwatchman/kwatchman/event"
 )
 
 // Lengths in the summary, in runes.
 const (
-	maxShown     = 60  // a value
-	maxPathShown = 160 // a path; its end says more than its beginning
-	shownBefore  = 12  // what of a common prefix stays before the difference
+	maxShown    = 60  // a value
+	maxSubject  = 160 // what has changed; its end says more than its beginning
+	maxSummary  = 300 // the line, but for its last phrase
+	shownBefore = 12  // what of a common prefix stays before the difference
 )
 
-// summary names one change and counts the others, in one line without control
-// characters: spec.replicas 3 → 5, +2 more.
+// maxPhrases is how many changes, or groups of them, the summary tells.
+const maxPhrases = 4
+
+// phrase is one change in words, or several of a kind.
+type phrase struct {
+	key   string // the same for what is told together
+	rank  int
+	notes []note
+}
+
+// summary tells the changes that matter most and counts the others, in one line
+// without control characters: image of app 1.4 → 1.5, replicas 3 → 5, +2 env.
 func (c *comparison) summary() string {
-	line := clipStart(c.lead.Path, maxPathShown) + " " + describe(c.lead)
-	if c.total > 1 {
-		line += fmt.Sprintf(", +%d more", c.total-1)
+	var all []*phrase
+	byKey := map[string]*phrase{}
+	notes := spread(c.notes)
+	total := c.total + len(notes) - len(c.notes)
+	for _, n := range notes {
+		key := n.group()
+		if p := byKey[key]; p != nil {
+			p.notes = append(p.notes, n)
+			continue
+		}
+		p := &phrase{key: key, rank: n.rank(), notes: []note{n}}
+		all = append(all, p)
+		if key != "" {
+			byKey[key] = p
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *phrase) int { return cmp.Compare(a.rank, b.rank) })
+	var parts []string
+	told, length := 0, 0
+	for _, p := range all {
+		if len(parts) == maxPhrases || length > maxSummary {
+			break
+		}
+		text := p.text()
+		parts = append(parts, text)
+		told += len(p.notes)
+		length += utf8.RuneCountInString(text)
+	}
+	line := strings.Join(parts, ", ")
+	if rest := total - told; rest > 0 {
+		line += fmt.Sprintf(", +%d more", rest)
 	}
 	return line
 }
 
-func describe(c event.FieldChange) string {
-	switch c.Op {
-	case opAdd:
-		return "added: " + show(c.To)
-	case opRemove:
-		return "removed: " + show(c.From)
-	}
-	from, to := c.From, c.To
-	if a, ok := from.(string); ok {
-		if b, ok := to.(string); ok {
-			from, to = skipCommon(a, b)
-		}
-	}
-	a, b := show(from), show(to)
-	if a == b {
-		return "changed"
-	}
-	return a + " → " + b
+// bags are the maps of which people think as of lists, with the word for one
+// member; members that come or go are told together.
+var bags = map[string]string{
+	"labels": "label", "annotations": "annotation", "data": "", "stringData": "", "binaryData": "",
+	"matchLabels": "selector", "selector": "selector", "nodeSelector": "nodeSelector", "limits": "limit of", "requests": "request of", "hard": "quota of",
 }
 
-// show is a value in a few words.
-func show(v any) string {
+// spread makes a change of each member of what came or went as a whole, where
+// people think of the members: the first label of an object is a label. An item
+// that has nothing but its value is known by that.
+func spread(notes []note) []note {
+	var out []note
+	for _, n := range notes {
+		if n.op != opAdd && n.op != opRemove {
+			out = append(out, n)
+			continue
+		}
+		v := n.to
+		if n.op == opRemove {
+			v = n.from
+		}
+		members := n.members(v)
+		if len(members) == 0 || len(out)+len(members) > 2*maxNotes {
+			out = append(out, n)
+			continue
+		}
+		out = append(out, members...)
+	}
+	return out
+}
+
+// members are the changes of a value's members, if those are what people name.
+func (n *note) members(v any) (all []note) {
+	member := func(at path, v any) {
+		m := note{at: at, op: n.op, from: v}
+		if n.op == opAdd {
+			m.from, m.to = nil, v
+		}
+		all = append(all, m)
+	}
+	last := n.at[len(n.at)-1]
+	key, isKey := last.(string)
 	switch v := v.(type) {
-	case nil:
-		return "null"
-	case bool:
-		return strconv.FormatBool(v)
-	case json.Number:
-		return clipEnd(v.String(), maxShown)
-	case string:
-		if n := strings.Count(strings.TrimSuffix(v, "\n"), "\n"); n > 0 {
-			return fmt.Sprintf("%d lines", n+1)
-		}
-		return scalar(clipEnd(v, maxShown))
 	case map[string]any:
-		return count(len(v), "{%d %s}", "field", "{}")
+		if _, ok := bags[key]; ok && isKey {
+			for _, k := range sortedKeys(v) {
+				member(append(slices.Clone(n.at), k), v[k])
+			}
+		}
 	case []any:
-		return count(len(v), "[%d %s]", "item", "[]")
-	default:
-		return "?" // no other type comes out of JSON
-	}
-}
-
-func count(n int, format, noun, none string) string {
-	switch n {
-	case 0:
-		return none
-	case 1:
-		return fmt.Sprintf(format, n, noun)
-	}
-	return fmt.Sprintf(format, n, noun+"s")
-}
-
-// skipCommon leaves out the beginning that two long strings share, so that the
-// clipped ones still differ: two images of one long name, say.
-func skipCommon(a, b string) (any, any) {
-	if utf8.RuneCountInString(a) <= maxShown && utf8.RuneCountInString(b) <= maxShown ||
-		strings.Contains(a, "\n") || strings.Contains(b, "\n") {
-		return a, b
-	}
-	same := 0
-	for same < len(a) && same < len(b) && a[same] == b[same] {
-		same++
-	}
-	cut := same
-	for cut > 0 && cut < len(a) && !utf8.RuneStart(a[cut]) {
-		cut--
-	}
-	for range shownBefore {
-		_, size := utf8.DecodeLastRuneInString(a[:cut])
-		cut -= size
-	}
-	if cut == 0 {
-		return a, b
-	}
-	return "…" + a[cut:], "…" + b[cut:]
-}
-
-// clipEnd cuts s to at most n runes and marks the cut.
-func clipEnd(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for i := range s {
-		if n--; n == 0 && utf8.RuneCountInString(s[i:]) > 1 {
-			return s[:i] + "…"
+		if !isKey {
+			return nil
+		}
+		for _, item := range v {
+			l, ok := plainLabel(item)
+			if !ok {
+				return nil
+			}
+			member(append(slices.Clone(n.at), l), item)
+		}
+	case string:
+		if _, ok := last.(int); ok {
+			if l, ok := plainLabel(v); ok {
+				member(append(slices.Clone(n.at[:len(n.at)-1]), l), v)
+			}
 		}
 	}
-	return s
+	return all
 }
 
-// clipStart keeps at most the last n runes of s and marks the cut.
-func clipStart(s string, n int) string {
-	surplus := utf8.RuneCountInString(s) - n
-	if surplus <= 0 {
-		return s
+// plainLabel is what an item is known by without looking at its list: its name,
+// or its short text.
+func plainLabel(item any) (label, bool) {
+	if m, ok := item.(map[string]any); ok {
+		item = m["name"]
 	}
-	for i := range s {
-		if surplus--; surplus < -1 {
-			return "…" + s[i:]
+	s, ok := item.(string)
+	return label(s), ok && clear(s) && utf8.RuneCountInString(s) <= maxShown
+}
+
+// group is the same for changes that are told together; empty for one that
+// stands alone.
+func (n *note) group() string {
+	last := n.at[len(n.at)-1]
+	if _, ok := last.(line); ok {
+		return "lines " + n.at[:len(n.at)-1].String()
+	}
+	if n.op != opAdd && n.op != opRemove || len(n.at) < 2 || n.deletion() {
+		return ""
+	}
+	above, _ := n.at[len(n.at)-2].(string)
+	if _, isKey := last.(string); !isKey {
+		return n.op + " " + above
+	}
+	if _, ok := bags[above]; ok {
+		return n.op + " " + above
+	}
+	return ""
+}
+
+// deletion tells whether somebody has asked to delete the object, which
+// finalizers delay.
+func (n *note) deletion() bool {
+	return len(n.at) == 2 && n.at[0] == "metadata" && n.at[1] == "deletionTimestamp" && n.op == opAdd
+}
+
+// rank orders the changes: what runs before how much of it before the rest.
+func (n *note) rank() int {
+	last := n.at[len(n.at)-1]
+	switch {
+	case n.deletion():
+		return 0
+	case last == "image":
+		return 1
+	case last == "replicas" && len(n.at) == 2:
+		return 2
+	case slices.Contains(n.at, any("annotations")):
+		return 6
+	case n.at[0] != "metadata":
+		return 3
+	case slices.Contains(n.at, any("labels")):
+		return 4
+	}
+	return 5
+}
+
+func (p *phrase) text() string {
+	n := &p.notes[0]
+	if _, ok := n.at[len(n.at)-1].(line); ok {
+		return p.lines()
+	}
+	if len(p.notes) > 1 {
+		word, _ := n.at[len(n.at)-2].(string)
+		switch word {
+		case "data", "stringData", "binaryData":
+			word = "keys"
+		case "limits", "requests", "hard", "selector", "matchLabels", "nodeSelector":
+		default:
+			word = printable(clipEnd(word, maxShown))
 		}
+		return fmt.Sprintf("%s%d %s", sign(n.op), len(p.notes), cmp.Or(word, "items"))
 	}
-	return s
+	switch {
+	case n.deletion():
+		return "deletion requested"
+	case n.op == opAdd:
+		return "+" + n.inWords(n.detail(n.to))
+	case n.op == opRemove:
+		return "-" + n.inWords(n.detail(n.from))
+	case n.op == opReorder:
+		return "order of " + n.inWords("") + " changed"
+	}
+	return n.inWords("") + " " + n.fromTo()
+}
+
+// inWords is the subject on one line.
+func (n *note) inWords(detail string) string {
+	return printable(clipStart(n.subject(detail), maxSubject))
+}
+
+func sign(op string) string {
+	if op == opAdd {
+		return "+"
+	}
+	return "-"
+}
+
+// lines tells how many lines of a text have changed; one by its content.
+func (p *phrase) lines() string {
+	n := &p.notes[0]
+	file := note{at: n.at[:len(n.at)-1]}
+	subject := file.inWords("")
+	added, removed := 0, 0
+	for _, n := range p.notes {
+		added += countLines(n.to)
+		removed += countLines(n.from)
+	}
+	if len(p.notes) == 1 && added == 1 && removed == 1 {
+		return subject + ": " + n.fromTo()
+	}
+	var parts []string
+	if added > 0 {
+		parts = append(parts, fmt.Sprintf("+%d", added))
+	}
+	if removed > 0 {
+		parts = append(parts, fmt.Sprintf("-%d", removed))
+	}
+	unit := " lines"
+	if added+removed == 1 {
+		unit = " line"
+	}
+	return subject + " " + strings.Join(parts, " ") + unit
+}
+
+func countLines(v any) int {
+	s, ok := v.(string)
+	if !ok {
+		return 0
+	}
+	return strings.Count(s, "\n") + 1
 }

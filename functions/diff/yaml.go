@@ -12,7 +12,8 @@ import (
 const maxDepth = 40
 
 // renderYAML writes a manifest as YAML the way kubectl does: sorted keys,
-// lists not indented. Two manifests give the same text only if they are equal.
+// lists not indented. Two manifests give the same text only if they are equal;
+// of long base64 it is the hash that tells.
 // Numbers keep their digits, and no control character but the line break gets
 // through. peer is the manifest that it will be compared with; a string is
 // written in the same style on both sides, so that only its lines differ.
@@ -125,7 +126,7 @@ func (w *yamlWriter) leaf(v, peer any, indent int) {
 		w.lines(s, peer, indent+2)
 		return
 	}
-	w.flow(v)
+	w.flow(readable(v))
 	w.WriteByte('\n')
 }
 

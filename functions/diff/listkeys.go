@@ -1,0 +1,66 @@
+// Code generated from the OpenAPI document of the Kubernetes API by test/e2e. DO NOT EDIT.
+
+package diff
+
+// mergeKeys are the members by which the API matches the items of a list: of
+// several alternatives the one whose members the items have.
+var mergeKeys = map[string][][]string{
+	"addresses":                            {{"type"}},
+	"allocatedResourcesStatus":             {{"name"}},
+	"claims":                               {{"name"}},
+	"conditions":                           {{"type"}},
+	"containers":                           {{"name"}},
+	"devices":                              {{"driver", "device", "pool", "shareID"}},
+	"drivers":                              {{"name"}},
+	"env":                                  {{"name"}},
+	"ephemeralContainers":                  {{"name"}},
+	"evictionResponders":                   {{"name"}},
+	"healthConditions":                     {{"status", "reason"}},
+	"hostAliases":                          {{"ip"}},
+	"hostIPs":                              {{"ip"}},
+	"imagePullSecrets":                     {{"name"}},
+	"initContainers":                       {{"name"}},
+	"mapping":                              {{"name"}},
+	"matchConditions":                      {{"name"}},
+	"nodeAllocatableResourceClaimStatuses": {{"resourceClaimName"}},
+	"overhead":                             {{"name"}},
+	"ownerReferences":                      {{"uid"}},
+	"podIPs":                               {{"ip"}},
+	"ports":                                {{"containerPort", "protocol"}, {"port", "protocol"}},
+	"reservedFor":                          {{"uid"}},
+	"resourceClaimStatuses":                {{"name"}},
+	"resourceClaims":                       {{"name"}},
+	"resources":                            {{"resourceID"}},
+	"schedulingGates":                      {{"name"}},
+	"secrets":                              {{"name"}},
+	"storageHealth":                        {{"name"}},
+	"topologySpreadConstraints":            {{"topologyKey", "whenUnsatisfiable"}},
+	"variables":                            {{"name"}},
+	"volumeDevices":                        {{"devicePath"}},
+	"volumeHealth":                         {{"name"}},
+	"volumeMounts":                         {{"mountPath"}},
+	"volumes":                              {{"name"}},
+	"webhooks":                             {{"name"}},
+	"x-kubernetes-validations":             {{"rule"}},
+}
+
+// sets are the lists that the API takes for sets of values.
+var sets = map[string]bool{
+	"addresses":               true,
+	"apiGroups":               true,
+	"bindMountOptions":        true,
+	"containers":              true,
+	"disableResizePreemption": true,
+	"failed":                  true,
+	"finalizers":              true,
+	"namespaces":              true,
+	"nonResourceURLs":         true,
+	"podCIDRs":                true,
+	"resources":               true,
+	"skipNodeOperations":      true,
+	"succeeded":               true,
+	"validationActions":       true,
+	"values":                  true,
+	"verbs":                   true,
+	"volumeLifecycleModes":    true,
+}
