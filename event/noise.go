@@ -19,31 +19,33 @@ const (
 type NoiseField struct {
 	Part NoisePart
 	Path []string
+	Kind string // the kind it is noise of; empty: any
 }
 
 // noise is the one list of fields that machines write on nearly every update
 // and that nobody asked to read.
 var noise = [...]NoiseField{
-	{NoiseMetadata, []string{"metadata", "managedFields"}},
-	{NoiseMetadata, []string{"metadata", "resourceVersion"}},
-	{NoiseMetadata, []string{"metadata", "generation"}},
-	{NoiseMetadata, []string{"metadata", "uid"}},
-	{NoiseMetadata, []string{"metadata", "creationTimestamp"}},
-	{NoiseMetadata, []string{"metadata", "selfLink"}},
-	{NoiseMetadata, []string{"metadata", "annotations", "deployment.kubernetes.io/revision"}},
-	{NoiseMetadata, []string{"metadata", "annotations", "deployment.kubernetes.io/revision-history"}},
-	{NoiseMetadata, []string{"metadata", "annotations", "deployment.kubernetes.io/desired-replicas"}},
-	{NoiseMetadata, []string{"metadata", "annotations", "deployment.kubernetes.io/max-replicas"}},
-	{NoiseMetadata, []string{"metadata", "annotations", "deprecated.daemonset.template.generation"}},
-	{NoiseMetadata, []string{"metadata", "annotations", "endpoints.kubernetes.io/last-change-trigger-time"}},
-	{NoiseMetadata, []string{"metadata", "annotations", "autoscaling.alpha.kubernetes.io/conditions"}},
-	{NoiseMetadata, []string{"metadata", "annotations", "autoscaling.alpha.kubernetes.io/current-metrics"}},
-	{NoiseMetadata, []string{"metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"}},
-	{NoiseStatus, []string{"status"}},
-	{NoiseLeaderElection, []string{"metadata", "annotations", "control-plane.alpha.kubernetes.io/leader"}},
-	{NoiseChecksums, []string{"metadata", "annotations", "*checksum*"}},
-	{NoiseChecksums, []string{"spec", "template", "metadata", "annotations", "*checksum*"}},
-	{NoiseChecksums, []string{"spec", "jobTemplate", "spec", "template", "metadata", "annotations", "*checksum*"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "managedFields"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "resourceVersion"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "generation"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "uid"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "creationTimestamp"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "selfLink"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "deployment.kubernetes.io/revision"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "deployment.kubernetes.io/revision-history"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "deployment.kubernetes.io/desired-replicas"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "deployment.kubernetes.io/max-replicas"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "deprecated.daemonset.template.generation"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "endpoints.kubernetes.io/last-change-trigger-time"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "autoscaling.alpha.kubernetes.io/conditions"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "autoscaling.alpha.kubernetes.io/current-metrics"}},
+	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"}},
+	{Part: NoiseStatus, Path: []string{"status"}},
+	{Part: NoiseLeaderElection, Path: []string{"metadata", "annotations", "control-plane.alpha.kubernetes.io/leader"}},
+	{Part: NoiseLeaderElection, Path: []string{"spec", "renewTime"}, Kind: "Lease"},
+	{Part: NoiseChecksums, Path: []string{"metadata", "annotations", "*checksum*"}},
+	{Part: NoiseChecksums, Path: []string{"spec", "template", "metadata", "annotations", "*checksum*"}},
+	{Part: NoiseChecksums, Path: []string{"spec", "jobTemplate", "spec", "template", "metadata", "annotations", "*checksum*"}},
 }
 
 // NoiseFields is a copy of the noise list.
@@ -53,8 +55,15 @@ func NoiseFields() []NoiseField { return append([]NoiseField(nil), noise[:]...) 
 // annotations that are empty then go too, so that they show as no change.
 func Clean(manifest map[string]any) {
 	for _, field := range noise {
-		remove(manifest, field.Path)
+		if field.Of(manifest) {
+			remove(manifest, field.Path)
+		}
 	}
+}
+
+// Of tells whether the entry is for a manifest of that kind.
+func (f *NoiseField) Of(manifest map[string]any) bool {
+	return f.Kind == "" || manifest["kind"] == f.Kind
 }
 
 func remove(m map[string]any, path []string) {

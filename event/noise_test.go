@@ -37,10 +37,15 @@ func TestCleanLeavesWhatPeopleWrote(t *testing.T) {
 			`{"kind":"ConfigMap","metadata":{"name":"c","annotations":{"control-plane.alpha.kubernetes.io/leader":"{}"}}}`,
 			`{"kind":"ConfigMap","metadata":{"name":"c"}}`,
 		},
-		"empty spec":     {`{"spec":{}}`, `{"spec":{}}`},
-		"empty template": {`{"spec":{"template":{}}}`, `{"spec":{"template":{}}}`},
-		"only noise":     {`{"metadata":{` + meta + `},"status":{}}`, `{}`},
-		"no object":      {`{"metadata":"text","status":1}`, `{"metadata":"text"}`},
+		"a lease that is renewed": {
+			`{"kind":"Lease","spec":{"holderIdentity":"a","renewTime":"2026-01-01T00:00:00.000000Z"}}`,
+			`{"kind":"Lease","spec":{"holderIdentity":"a"}}`,
+		},
+		"another kind's renewTime": {`{"kind":"Odd","spec":{"renewTime":1}}`, `{"kind":"Odd","spec":{"renewTime":1}}`},
+		"empty spec":               {`{"spec":{}}`, `{"spec":{}}`},
+		"empty template":           {`{"spec":{"template":{}}}`, `{"spec":{"template":{}}}`},
+		"only noise":               {`{"metadata":{` + meta + `},"status":{}}`, `{}`},
+		"no object":                {`{"metadata":"text","status":1}`, `{"metadata":"text"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := event.DecodeManifest([]byte(c.in))

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"strings"
 )
 
 // leastBinary is the length, in characters, from which a string that is base64
@@ -19,10 +20,23 @@ const maxHash = 4 << 20
 func readable(v any) any {
 	if s, ok := v.(string); ok {
 		if size, hash, ok := bytesOf(s); ok {
-			return fmt.Sprintf("(%d bytes, sha256 %s)", size, hash)
+			return fmt.Sprintf(shownBytes, size, hash)
 		}
 	}
 	return v
+}
+
+// shownBytes stands for bytes.
+const shownBytes = "(%d bytes, sha256 %s)"
+
+// sizeOf is the size of bytes, in a manifest or as readable shows them.
+func sizeOf(s string) (size int, ok bool) {
+	if strings.HasPrefix(s, "(") {
+		_, err := fmt.Sscanf(s, "(%d bytes, sha256 ", &size)
+		return size, err == nil
+	}
+	size, _, ok = bytesOf(s)
+	return size, ok
 }
 
 // bytesOf tells whether a string holds bytes as base64, of which people read
@@ -60,7 +74,7 @@ func withoutBytes(m map[string]any) map[string]any {
 		shown[key] = v
 		if s, ok := v.(string); ok {
 			if size, hash, ok := hashOf(s); ok {
-				shown[key] = fmt.Sprintf("(%d bytes, sha256 %s)", size, hash)
+				shown[key] = fmt.Sprintf(shownBytes, size, hash)
 			}
 		}
 	}

@@ -25,9 +25,26 @@ func (c *comparison) lists(old, new []any) (aligned []any, other bool) {
 		}
 		m.byValue()
 		return c.matched(m, field)
+	case onlyReordered(old, new):
+		c.record(opReorder, old, new)
+		return new, false
 	}
 	c.sequence(old, new)
 	return new, false
+}
+
+// onlyReordered tells whether two lists of scalars differ in their order alone.
+func onlyReordered(old, new []any) bool {
+	if len(old) != len(new) || !allScalars(old) || !allScalars(new) {
+		return false
+	}
+	a, b := canonicals(old), canonicals(new)
+	if slices.Equal(a, b) {
+		return false
+	}
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
 }
 
 func allMaps(l []any) bool {

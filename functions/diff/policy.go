@@ -42,7 +42,7 @@ type policy struct {
 type rule struct {
 	pattern
 	because string
-	noise   bool // of the noise list
+	noise   *event.NoiseField // what it comes from; nil: a setting
 }
 
 func newPolicy(cfg Config) (*policy, error) {
@@ -57,7 +57,7 @@ func newPolicy(cfg Config) (*policy, error) {
 		if p.shows(string(f.Part)) {
 			continue
 		}
-		r := rule{because: because[f.Part], noise: true}
+		r := rule{because: because[f.Part], noise: &f}
 		for _, element := range f.Path {
 			r.elements = append(r.elements, glob{text: element, whole: true})
 		}
@@ -123,6 +123,9 @@ func (p *policy) apply(e *event.Event, m *pair) error {
 	}
 	old, now := side{}, side{}
 	for i := range rules {
+		if f := rules[i].noise; f != nil && !f.Of(m.old) && !f.Of(m.new) {
+			continue
+		}
 		m.old = old.prune(m.old, &rules[i])
 		m.new = now.prune(m.new, &rules[i])
 	}
@@ -169,6 +172,6 @@ func (s *side) prune(m map[string]any, r *rule) map[string]any {
 		s.own = map[uintptr]bool{}
 	}
 	s.found = func(at path, v any) { s.taken = append(s.taken, taken{r, at.String(), v}) }
-	s.noise = r.noise
+	s.noise = r.noise != nil
 	return s.pruner.prune(m, r.pattern)
 }

@@ -122,7 +122,7 @@ func (p *pruner) items(l []any, elements []glob) (out []any, changed bool) {
 	}
 	for i, item := range l {
 		if elements[0].deep || elements[0].itemMatches(i, item) {
-			p.at = append(p.at, i)
+			p.at = append(p.at, nameOrIndex(i, item))
 			if len(rest) == 0 {
 				p.found(p.at, item)
 			}
@@ -146,6 +146,15 @@ func (p *pruner) items(l []any, elements []glob) (out []any, changed bool) {
 		return l, changed
 	}
 	return out, changed
+}
+
+// nameOrIndex is what an item of a list adds to the path: its name, or its index.
+func nameOrIndex(i int, item any) any {
+	m, _ := item.(map[string]any)
+	if name, ok := m["name"].(string); ok && name != "" {
+		return label(name)
+	}
+	return i
 }
 
 // owned is m, or a copy of it if somebody else may hold it.

@@ -23,8 +23,11 @@ func (n *note) subject(detail string) string {
 		name += detail
 	}
 	// The two innermost items say where.
-	for n := 0; item >= 0 && n < 2; n++ {
+	for i := 0; item >= 0 && i < 2; i++ {
 		of := itemName(at, item)
+		if l, ok := at[item].(label); ok && i == 0 && n.op == opReplace && n.to == string(l) { // it is in the phrase
+			of = itemName(path{at[item-1], 0}, 1)
+		}
 		if name == "" {
 			name = of + detail
 		} else {

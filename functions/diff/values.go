@@ -26,8 +26,8 @@ func (n *note) fromTo() string {
 	if strings.HasPrefix(a, redacted) && strings.HasPrefix(b, redacted) {
 		return "changed"
 	}
-	if sizeA, _, ok := bytesOf(a); ok {
-		if sizeB, _, ok := bytesOf(b); ok {
+	if sizeA, ok := sizeOf(a); ok {
+		if sizeB, ok := sizeOf(b); ok {
 			return fmt.Sprintf("changed (%d → %d bytes)", sizeA, sizeB)
 		}
 	}
