@@ -46,8 +46,9 @@ bin/cluster:
 allocs := ./event ./functions/diff ./watcher/object ./watcher/state ./watcher/chain
 
 .PHONY: test
-test: build bin/cluster ## run all tests, with the race detector, on a real API server (builds one the first time: 6 minutes)
-	bin/cluster run -- $(GO) test -race $(TESTFLAGS) ./...
+test: build bin/cluster ## run all tests, with the race detector, on a real API server (builds one the first time: 7 minutes)
+	bin/cluster build --controller-manager >/dev/null
+	KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/cluster run -- $(GO) test -race $(TESTFLAGS) ./...
 	$(GO) test -run '^TestFewAllocations' $(allocs)
 	cd test/cluster && $(GO) test $(TESTFLAGS) ./cmd/cluster
 

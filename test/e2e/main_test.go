@@ -108,7 +108,7 @@ func newClusterAt(t *testing.T, kubeconfig string) *cluster {
 	t.Helper()
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	require.NoError(t, err)
-	cfg.QPS = -1
+	cfg.QPS, cfg.WarningHandler = -1, rest.NoWarnings{} // the tests write deprecated kinds, too
 	client, err := dynamic.NewForConfig(cfg)
 	require.NoError(t, err)
 	c := &cluster{t: t, kubeconfig: kubeconfig, config: cfg, client: client, namespace: "test-" + utilrand.String(8)}
