@@ -189,6 +189,10 @@ func (c *comparison) differ(old, now int32) bool {
 	return !bytes.Equal(c.old.bytes(old), c.now.bytes(now))
 }
 
+// countedByServer is an annotation that the API server counts up itself at each
+// new template of a DaemonSet, in the name of who made the object.
+const countedByServer = "f:deprecated.daemonset.template.generation"
+
 // descend puts onto the stack what the sets say of paths one element longer,
 // where both sides differ.
 func (c *comparison) descend(lo, hi int, old, now int32) {
@@ -198,7 +202,7 @@ func (c *comparison) descend(lo, hi int, old, now int32) {
 		s := c.sets[i]
 		for at := f.first(s.at); at != none; at = f.after(s.at, at) {
 			name := f.name(at)
-			if k := f.kind(at); string(name) == "." || k != '{' && k != 'n' {
+			if k := f.kind(at); string(name) == "." || string(name) == countedByServer || k != '{' && k != 'n' {
 				continue
 			}
 			o, n := oldSide.step(name), nowSide.step(name)

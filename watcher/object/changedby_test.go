@@ -85,6 +85,12 @@ func spec(replicas int, image string) string {
 	return fmt.Sprintf(`"labels":{"app":"web"}|"spec":{"replicas":%d,"template":{"spec":{"containers":[{"name":"web","image":%q}]}}}`, replicas, image)
 }
 
+const createsCounter = `{"f:metadata":{"f:annotations":{".":{},"f:deprecated.daemonset.template.generation":{}}}}`
+
+func counted(templates int, image string) string {
+	return fmt.Sprintf(`"annotations":{"deprecated.daemonset.template.generation":"%d"},`, templates) + spec(1, image)
+}
+
 func TestChangedByNamesTheOwnersOfWhatDiffers(t *testing.T) {
 	create := entry("kubectl-create", "Update", "", 1, createdBy)
 	first := &version{spec(1, "web:1"), []string{create}}
@@ -129,6 +135,11 @@ func TestChangedByNamesTheOwnersOfWhatDiffers(t *testing.T) {
 			first,
 			version{spec(3, "web:1"), []string{entry("kubectl-create", "Update", "", 1, noScale), entry("kubectl", "Update", "scale", -1, `{"f:spec":{"f:replicas":{}}}`)}},
 			[]string{"kubectl/Update/scale"},
+		},
+		"a DaemonSet's new template, which the API server counts": {
+			&version{counted(1, "web:1"), []string{entry("kubectl-create", "Update", "", 1, createsCounter), entry("kubectl-set", "Update", "", 2, imageOnly)}},
+			version{counted(2, "web:2"), []string{entry("kubectl-create", "Update", "", 1, createsCounter), entry("kubectl-set", "Update", "", 7, imageOnly)}},
+			[]string{"kubectl-set/Update/"},
 		},
 		"label": {
 			first,
