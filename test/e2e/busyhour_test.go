@@ -33,9 +33,9 @@ func edits() []edit {
 			[]string{"shop/storefront:1.4", "shop/storefront:1.5"},
 		},
 		{
-			"helm", statefulSets, "StatefulSet", "ledger",
-			template + `"image":"shop/ledger:1.4","env":[{"name":"LEDGER_MODE","value":"strict"}]}]}}}}`, nil,
-			[]string{"LEDGER_MODE", "strict"},
+			"helm", daemonSets, "DaemonSet", "agent",
+			template + `"image":"shop/agent:1.4","env":[{"name":"AGENT_MODE","value":"strict"}]}]}}}}`, nil,
+			[]string{"AGENT_MODE", "strict"},
 		},
 		{
 			"kubectl-client-side-apply", configMaps, "ConfigMap", "settings",
@@ -44,7 +44,8 @@ func edits() []edit {
 		},
 		{
 			"kubectl-edit", ingresses, "Ingress", "entrance",
-			`{"spec":{"rules":[{"host":"new.example.com","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":"checkout","port":{"name":"http"}}}}]}}]}}`, nil,
+			`{"spec":{"rules":[{"host":"new.example.com","http":{"paths":[{"path":"/","pathType":"Prefix",
+				"backend":{"service":{"name":"checkout","port":{"name":"http"}}}}]}}]}}`, nil,
 			[]string{"shop.example.com", "new.example.com"},
 		},
 		{"kubectl-patch", services, "Service", "checkout", `{"spec":{"ports":[{"name":"http","port":8081,"targetPort":8080}]}}`, nil, []string{"80", "8081"}},
@@ -53,7 +54,7 @@ func edits() []edit {
 			`{"rules":[{"apiGroups":["apps"],"resources":["deployments"],"verbs":["get","patch","delete"]}]}`, nil,
 			[]string{"verbs", "delete"},
 		},
-		{"kubectl-label", daemonSets, "DaemonSet", "agent", `{"metadata":{"labels":{"tier":"edge"}}}`, nil, []string{"label tier", "edge"}},
+		{"kubectl-label", statefulSets, "StatefulSet", "ledger", `{"metadata":{"labels":{"tier":"edge"}}}`, nil, []string{"label tier", "edge"}},
 		{"kubectl-annotate", deployments, "Deployment", "reports", `{"metadata":{"annotations":{"contact":"billing"}}}`, nil, []string{"annotation contact", "billing"}},
 		{"vault-rotate", secrets, "Secret", "credentials", `{"stringData":{"password":"second-password"}}`, nil, []string{"password", "redacted:"}},
 		{"kubectl-edit", cronJobs, "CronJob", "nightly", `{"spec":{"schedule":"30 2 * * *"}}`, nil, []string{"schedule", "0 3 * * *", "30 2 * * *"}},
@@ -67,8 +68,8 @@ func edits() []edit {
 // people write, with the Leases and the Nodes, to show that their heartbeats are
 // held back. It is restarted in the middle. The other one watches * without the
 // Adds and Deletes of what controllers make (here the Jobs of a CronJob). Neither
-// watches Pods and ReplicaSets: each of them that a rollout makes is an Add, and
-// a message about the rollout is sent already.
+// watches Pods, ReplicaSets and Endpoints: who asks for them by name wants to see
+// what a rollout does to them, and hears of the rollout itself anyway.
 func TestInABusyHourExactlyTheTwelveEditsByPeopleReachSlack(t *testing.T) {
 	c := newClusterWithControllers(t)
 	stopKubelet := c.startKubelet()
