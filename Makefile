@@ -74,7 +74,7 @@ test-unit: ## run the tests that need no API server
 .PHONY: lint
 lint: ## check the code, its format, the walls between the parts and go.mod
 	$(lint) run ./...
-	cd test/cluster && $(lint) run ./cmd/cluster && $(lint) fmt --diff ./cmd
+	cd test/cluster && $(lint) run ./cmd/cluster && $(lint) fmt --diff ./cmd ./kubectl
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	tools/walls.sh
@@ -82,7 +82,7 @@ lint: ## check the code, its format, the walls between the parts and go.mod
 .PHONY: fmt
 fmt: ## format the code
 	$(lint) fmt
-	cd test/cluster && $(lint) fmt ./cmd
+	cd test/cluster && $(lint) fmt ./cmd ./kubectl
 
 .PHONY: cluster
 cluster: bin/cluster ## start a Kubernetes control plane that keeps running, and print how to reach it

@@ -52,5 +52,6 @@ func controllerManagerArgs(d dir, p ports) []string {
 		"--service-account-private-key-file=" + d.pki("service-account.key"),
 		"--use-service-account-credentials=true",
 		"--leader-elect=false", // there is only one
+		"--horizontal-pod-autoscaler-sync-period=1s",
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -16,7 +17,8 @@ func build(ctx context.Context, args []string) error {
 	var o options
 	fs := newFlags("build")
 	controllerManagerFlag(fs, &o)
-	if err := parseAll(fs, args, "build [--controller-manager]"); err != nil {
+	kubectlFlag(fs, &o)
+	if err := parseAll(fs, args, "build [--controller-manager] [--kubectl]"); err != nil {
 		return unlessHelp(err)
 	}
 	c, err := openBuilt(ctx, o.controllerManager)
@@ -24,7 +26,24 @@ func build(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Println(c.dir)
+	if !o.kubectl {
+		return nil
+	}
+	kubectl, err := builtKubectl(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println(filepath.Dir(kubectl))
 	return nil
+}
+
+// builtKubectl returns the path of kubectl, which it builds if it misses.
+func builtKubectl(ctx context.Context) (string, error) {
+	c, err := openKubectlCache(ctx)
+	if err != nil {
+		return "", err
+	}
+	return c.path(kubectlProgram), c.ensure(ctx, kubectlProgram, "kubectl "+c.version+" from Go modules, less than a minute")
 }
 
 // openBuilt returns the cache with the programs in it, and builds what misses.

@@ -19,7 +19,11 @@ type program struct{ name, pkg string }
 var (
 	controlPlaneProgram      = program{"controlplane", "./cmd/controlplane"}
 	controllerManagerProgram = program{"controller-manager", "./cmd/controller-manager"}
+	kubectlProgram           = program{"kubectl", "."}
 )
+
+// servers share one module, and so one folder of the cache.
+func servers() []program { return []program{controlPlaneProgram, controllerManagerProgram} }
 
 // cache is the folder of the binaries that belong to one state of the sources.
 // It lies outside the tree, so that every checkout uses the same build.
@@ -37,13 +41,29 @@ func (c *cache) has(p program) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// openCache finds the folder for the sources as they are now; it builds nothing.
+// openCache finds the servers' folder for the sources as they are now; it builds
+// nothing.
 func openCache(ctx context.Context) (*cache, error) {
 	source, err := findSource()
 	if err != nil {
 		return nil, err
 	}
-	mod, err := os.ReadFile(filepath.Join(source, "go.mod"))
+	return openCacheOf(ctx, source, source, servers())
+}
+
+// openKubectlCache is openCache for kubectl.
+func openKubectlCache(ctx context.Context) (*cache, error) {
+	source, err := findSource()
+	if err != nil {
+		return nil, err
+	}
+	return openCacheOf(ctx, source, filepath.Join(source, "kubectl"), []program{kubectlProgram})
+}
+
+// openCacheOf finds the folder of the programs of the module in source; the
+// version is the one that the module in main requires.
+func openCacheOf(ctx context.Context, main, source string, programs []program) (*cache, error) {
+	mod, err := os.ReadFile(filepath.Join(main, "go.mod"))
 	if err != nil {
 		return nil, fmt.Errorf("read the module: %w", err)
 	}
@@ -56,7 +76,7 @@ func openCache(ctx context.Context) (*cache, error) {
 		return nil, fmt.Errorf("ask the Go command for its version: %w", err)
 	}
 	flags := buildFlags(version, major, minor)
-	key, err := cacheKey(source, append([]string{
+	key, err := cacheKey(source, programs, append([]string{
 		strings.TrimSpace(string(goVersion)), runtime.GOOS, runtime.GOARCH,
 	}, flags...))
 	if err != nil {
@@ -109,11 +129,11 @@ func goCommand(ctx context.Context, source string, args ...string) *exec.Cmd {
 }
 
 // cacheKey is a hash of everything that decides what the binaries are: the
-// module's versions, the sources of the two commands, and settings.
-func cacheKey(source string, settings []string) (string, error) {
+// module's versions, the sources of the commands, and settings.
+func cacheKey(source string, programs []program, settings []string) (string, error) {
 	h := sha256.New()
 	files := []string{"go.mod", "go.sum"}
-	for _, p := range []program{controlPlaneProgram, controllerManagerProgram} {
+	for _, p := range programs {
 		sources, err := filepath.Glob(filepath.Join(source, p.pkg, "*.go"))
 		if err != nil {
 			return "", fmt.Errorf("hash the sources: %w", err)

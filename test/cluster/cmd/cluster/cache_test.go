@@ -17,7 +17,7 @@ func TestCacheKeyChangesWithEverythingThatIsBuilt(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 	}
 	key := func(settings ...string) string {
-		k, err := cacheKey(source, settings)
+		k, err := cacheKey(source, servers(), settings)
 		require.NoError(t, err)
 		return k
 	}
@@ -45,7 +45,16 @@ func TestCacheKeyChangesWithEverythingThatIsBuilt(t *testing.T) {
 
 	before := key("go1")
 	write("cmd/cluster/main.go", "package main")
-	require.Equal(t, before, key("go1"), "the launcher itself is no part of the binaries")
+	write("kubectl/main.go", "package main")
+	require.Equal(t, before, key("go1"), "the launcher and kubectl are no part of the servers")
+}
+
+func TestKubectlIsOfTheVersionOfTheServers(t *testing.T) {
+	source, err := findSource()
+	require.NoError(t, err)
+	_, _, minor, err := kubernetesVersion([]byte(read(t, filepath.Join(source, "go.mod"))))
+	require.NoError(t, err)
+	require.Contains(t, read(t, filepath.Join(source, "kubectl", "go.mod")), "k8s.io/kubectl v0."+minor+".")
 }
 
 func TestKubernetesVersionIsTheOneOfTheModule(t *testing.T) {

@@ -11,12 +11,17 @@ import (
 // defaultDir lies in the current folder, so that each checkout has its own.
 const defaultDir = ".cluster"
 
+// kubectlEnv tells a command where kubectl is.
+const kubectlEnv = "KWATCHMAN_TEST_KUBECTL"
+
 // errHelp says that help was asked for and printed: there is nothing to do.
 var errHelp = errors.New("help")
 
 type options struct {
 	dir               string
 	controllerManager bool
+	kubectl           bool
+	kubectlPath       string // of the built one, for run
 	kubeconfigEnv     string
 	command           []string
 }
@@ -34,6 +39,10 @@ func dirFlag(fs *flag.FlagSet, o *options) {
 func controllerManagerFlag(fs *flag.FlagSet, o *options) {
 	fs.BoolVar(&o.controllerManager, "controller-manager", false,
 		"kube-controller-manager too: ReplicaSets, service accounts, garbage collection")
+}
+
+func kubectlFlag(fs *flag.FlagSet, o *options) {
+	fs.BoolVar(&o.kubectl, "kubectl", false, "kubectl too; run tells the command in "+kubectlEnv+" where it is")
 }
 
 // parse reads args into the variables of fs and returns what follows the

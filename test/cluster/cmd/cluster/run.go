@@ -20,6 +20,11 @@ func runCommand(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	if o.kubectl {
+		if o.kubectlPath, err = builtKubectl(ctx); err != nil {
+			return err
+		}
+	}
 	temp, err := os.MkdirTemp("", "kwatchman-cluster-")
 	if err != nil {
 		return fmt.Errorf("run: make a folder: %w", err)
@@ -50,9 +55,10 @@ func runOptions(args []string) (options, error) {
 	var o options
 	fs := newFlags("run")
 	controllerManagerFlag(fs, &o)
+	kubectlFlag(fs, &o)
 	fs.StringVar(&o.kubeconfigEnv, "kubeconfig-env", "KWATCHMAN_TEST_KUBECONFIG",
 		"`name` of the environment variable that tells the command where the kubeconfig is")
-	rest, err := parse(fs, args, "run [--controller-manager] [--kubeconfig-env name] -- command [args…]")
+	rest, err := parse(fs, args, "run [--controller-manager] [--kubectl] [--kubeconfig-env name] -- command [args…]")
 	if err != nil {
 		return o, err
 	}
@@ -76,6 +82,9 @@ func (cp *controlPlane) execute(o options) error {
 	cmd := exec.Command(o.command[0], o.command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), o.kubeconfigEnv+"="+cp.dir.kubeconfig())
+	if o.kubectlPath != "" {
+		cmd.Env = append(cmd.Env, kubectlEnv+"="+o.kubectlPath)
+	}
 	cmd.SysProcAttr = sameSession()
 
 	signals := make(chan os.Signal, 8)
