@@ -3,6 +3,7 @@
 GO ?= go
 TESTFLAGS ?=
 BENCHFLAGS ?=
+CORPUSFLAGS ?=
 export GO
 
 ifndef VERSION
@@ -45,10 +46,12 @@ bin/cluster:
 # The race detector allocates for itself, so allocations are counted without it.
 allocs := ./event ./functions/diff ./watcher/object ./watcher/state ./watcher/chain
 
+# What controllers and kubectl write is tested on a control plane that has them.
 .PHONY: test
-test: build bin/cluster ## run all tests, with the race detector, on a real API server (builds one the first time: 7 minutes)
-	bin/cluster build --controller-manager >/dev/null
+test: build bin/cluster ## run all tests, with the race detector, on a real API server (builds one the first time: 8 minutes)
+	bin/cluster build --controller-manager --kubectl >/dev/null
 	KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/cluster run -- $(GO) test -race $(TESTFLAGS) ./...
+	bin/cluster run --controller-manager --kubectl -- $(GO) test -race -run '^TestWho' $(TESTFLAGS) ./test/e2e
 	$(GO) test -run '^TestFewAllocations' $(allocs)
 	cd test/cluster && $(GO) test $(TESTFLAGS) ./cmd/cluster
 
@@ -96,6 +99,10 @@ cluster-stop: bin/cluster ## end it and remove its data
 demo: build bin/cluster bin/demo ## show changes on their way; with KUBECONFIG set: those of that cluster
 	@if [ -n "$$KUBECONFIG" ]; then bin/demo; \
 	else bin/cluster run --kubeconfig-env KUBECONFIG -- bin/demo --change; fi
+
+.PHONY: corpus
+corpus: bin/watcher bin/cluster ## record anew what diff is tested with, on a real API server (5 minutes; CORPUSFLAGS=-run=name: a part)
+	bin/cluster run --controller-manager --kubectl -- $(GO) run ./test/corpus $(CORPUSFLAGS)
 
 .PHONY: bench
 bench: build bin/cluster bin/bench bin/bench-informer ## measure kwatchman beside a plain informer (16 minutes; BENCHFLAGS=--short: 2)

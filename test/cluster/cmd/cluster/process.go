@@ -50,9 +50,7 @@ func launchServer(d dir, name, binary string, args []string, bound bool) (*proce
 	}
 	defer log.Close() // the child has its own descriptor
 	cmd := exec.Command(binary, args...)
-	if name == controllerManagerName {
-		cmd.Args[0] = name // under which it writes, as everywhere else
-	}
+	cmd.Args[0] = name // by which what it writes is known
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = string(d)
 	cmd.SysProcAttr = ownSession(bound)
