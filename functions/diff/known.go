@@ -30,7 +30,10 @@ var usualKeys = map[string][][]string{
 	"rules":    {{"host"}, {"apiGroups", "resources", "resourceNames", "nonResourceURLs"}, {"nonResourceURLs"}},
 	"subjects": {{"kind", "namespace", "name"}},
 	"paths":    {{"path", "pathType"}},
-	"versions": {{"name"}},
+	"tls":      {{"secretName"}},
+	// One that tolerates something else is another one.
+	"tolerations": {{"key", "operator", "value", "effect"}},
+	"taints":      {{"key", "value", "effect"}},
 }
 
 var commonKeys = [][]string{{"name"}, {"key"}, {"id"}, {"type"}, {"host"}, {"path"}, {"kind", "namespace", "name"}, {"key", "operator", "value", "effect"}}

@@ -29,7 +29,7 @@ func match(k kind, field string, old, new []any) *matching {
 	if !found { // what has changed may well have keys
 		_ = slices.ContainsFunc(candidates, m.byKeys)
 	}
-	if !found || !keyed(field) {
+	if !found || !keyed(field) && field != "tolerations" && field != "taints" {
 		m.byLikeness()
 	} else {
 		m.byKeys([]string{"name"}) // a port that moved keeps its name
@@ -104,7 +104,7 @@ func identities(items []any, matched []int, keys []string) (ids map[string]int, 
 			continue
 		}
 		m, _ := item.(map[string]any)
-		if _, has := m[keys[0]]; !has {
+		if _, has := m[keys[0]]; !has && len(keys) == 1 {
 			return nil, false
 		}
 		id := identity(item, keys, "\x00")
@@ -209,7 +209,7 @@ func (m *matching) byLikeness() {
 }
 
 // leastLike is what two versions of one item have in common at least.
-const leastLike = 0.4
+const leastLike = 0.3
 
 func open(matched []int) (at []int) {
 	for i, other := range matched {

@@ -76,7 +76,11 @@ var bags = map[string]string{
 // that has nothing but its value is known by that.
 func spread(notes []note) []note {
 	var out []note
+	going := slices.ContainsFunc(notes, func(n note) bool { return n.deletion() })
 	for _, n := range notes {
+		if going && n.at.String() == "metadata.deletionGracePeriodSeconds" {
+			continue
+		}
 		if n.op != opAdd && n.op != opRemove {
 			out = append(out, n)
 			continue
@@ -138,7 +142,11 @@ func (n *note) members(v any) (all []note) {
 // or its short text.
 func plainLabel(item any) (label, bool) {
 	if m, ok := item.(map[string]any); ok {
-		item = m["name"]
+		for _, key := range []string{"name", "key", "type", "host"} {
+			if item, ok = m[key]; ok {
+				break
+			}
+		}
 	}
 	s, ok := item.(string)
 	return label(s), ok && clear(s) && utf8.RuneCountInString(s) <= maxShown
@@ -170,24 +178,30 @@ func (n *note) deletion() bool {
 	return len(n.at) == 2 && n.at[0] == "metadata" && n.at[1] == "deletionTimestamp" && n.op == opAdd
 }
 
-// rank orders the changes: what runs before how much of it before the rest.
+// restarted is what kubectl rollout restart writes.
+const restarted = "kubectl.kubernetes.io/restartedAt"
+
+// rank orders the changes: what runs before how much of it before the rest,
+// what has another value before what came or went.
 func (n *note) rank() int {
 	last := n.at[len(n.at)-1]
 	switch {
 	case n.deletion():
 		return 0
-	case last == "image":
+	case last == "image", last == restarted:
 		return 1
 	case last == "replicas" && len(n.at) == 2:
 		return 2
 	case slices.Contains(n.at, any("annotations")):
-		return 6
-	case n.at[0] != "metadata":
-		return 3
+		return 7
 	case slices.Contains(n.at, any("labels")):
-		return 4
+		return 5
+	case n.at[0] == "metadata":
+		return 6
+	case n.op == opReplace:
+		return 3
 	}
-	return 5
+	return 4
 }
 
 func (p *phrase) text() string {
@@ -209,6 +223,8 @@ func (p *phrase) text() string {
 	switch {
 	case n.deletion():
 		return "deletion requested"
+	case n.at[len(n.at)-1] == restarted && n.op != opRemove:
+		return "restart requested"
 	case n.op == opAdd:
 		return "+" + n.inWords(n.detail(n.to))
 	case n.op == opRemove:

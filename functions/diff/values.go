@@ -28,6 +28,9 @@ func (n *note) fromTo() string {
 	}
 	if sizeA, ok := sizeOf(a); ok {
 		if sizeB, ok := sizeOf(b); ok {
+			if sizeA == sizeB {
+				return fmt.Sprintf("changed (%d bytes)", sizeA)
+			}
 			return fmt.Sprintf("changed (%d → %d bytes)", sizeA, sizeB)
 		}
 	}
