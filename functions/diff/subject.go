@@ -24,9 +24,9 @@ func (n *note) subject(detail string) string {
 	}
 	// The two innermost items say where.
 	for i := 0; item >= 0 && i < 2; i++ {
-		of := itemName(at, item)
+		of := itemName(at[:item+1])
 		if l, ok := at[item].(label); ok && i == 0 && n.op == opReplace && n.to == string(l) { // it is in the phrase
-			of = itemName(path{at[item-1], 0}, 1)
+			of = itemName(append(slices.Clone(at[:item]), 0))
 		}
 		if name == "" {
 			name = of + detail
@@ -65,18 +65,19 @@ func (n *note) inTemplate() bool {
 // containerPrefix goes where a container is named for what is in it.
 const containerPrefix = "container "
 
-// itemName is the singular of its list's name with what the item is known by.
-func itemName(at path, i int) string {
-	list := ""
-	if i > 0 {
-		list, _ = at[i-1].(string)
+// itemName is the singular of its list's name with what the item, the last
+// element of the path, is known by.
+func itemName(at path) string {
+	list, item := "", at[len(at)-1]
+	if above := at[:len(at)-1]; len(above) > 0 {
+		list, _ = above[len(above)-1].(string)
 	}
 	word := singular(list)
 	switch list {
 	case "initContainers", "ephemeralContainers":
 		word = "container"
 	}
-	switch e := at[i].(type) {
+	switch e := item.(type) {
 	case label:
 		if word != "" {
 			word += " "
@@ -84,7 +85,7 @@ func itemName(at path, i int) string {
 		return word + clipEnd(string(e), maxShown)
 	default:
 		if word == "" {
-			return at[i : i+1].String()
+			return path{item}.String()
 		}
 		return word
 	}
