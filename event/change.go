@@ -50,9 +50,10 @@ type Diff struct {
 	Patch json.RawMessage `json:"patch,omitempty"`
 }
 
-// FieldChange is one field that was added, removed or replaced.
+// FieldChange is one field that was added, removed or replaced, or a list whose
+// items changed places.
 type FieldChange struct {
-	Op   string `json:"op"` // "add", "remove" or "replace"
+	Op   string `json:"op"` // "add", "remove", "replace", or "reorder" of a list whose order counts
 	Path string `json:"path"`
 	From any    `json:"from,omitempty"`
 	To   any    `json:"to,omitempty"`
