@@ -101,7 +101,7 @@ demo: build bin/cluster bin/demo ## show changes on their way; with KUBECONFIG s
 	else bin/cluster run --kubeconfig-env KUBECONFIG -- bin/demo --change; fi
 
 .PHONY: corpus
-corpus: bin/watcher bin/cluster ## record anew what diff is tested with, on a real API server (5 minutes; CORPUSFLAGS=-run=name: a part)
+corpus: bin/watcher bin/cluster ## record anew what diff is tested with, on a real API server (8 minutes; CORPUSFLAGS=-run=name: a part)
 	bin/cluster run --controller-manager --kubectl -- $(GO) run ./test/corpus $(CORPUSFLAGS)
 
 .PHONY: bench

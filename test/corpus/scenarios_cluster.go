@@ -41,17 +41,20 @@ func clusterWide() []scenario {
 	return all
 }
 
+// node is one whose kubelet has just said that it is well.
 const node = `kubectl delete node node-1 --ignore-not-found
 kubectl create -f - <<'END'
 {apiVersion: v1, kind: Node, metadata: {name: node-1, labels: {kubernetes.io/hostname: node-1, pool: general}}}
-END`
+END
+kubectl patch node node-1 --subresource=status --field-manager=kubelet -p '{"status":{"conditions":[{"type":"Ready","status":"True","reason":"KubeletReady","lastHeartbeatTime":"2026-01-01T10:00:00Z"}],"capacity":{"cpu":"4","memory":"16Gi"}}}'
+`
 
 func nodes() []scenario {
 	all := []scenario{
 		{name: "node-label", do: "kubectl label node node-1 --overwrite pool=spot", keep: one("Node/node-1 metadata.labels")},
-		{name: "node-taint", do: "kubectl taint node node-1 spot=true:NoSchedule", keep: one("Node/node-1 spec.taints")},
+		{name: "node-taint", do: "kubectl taint node node-1 spot=true:NoSchedule", keep: one("Node/node-1 spec.taints spot")},
 		{name: "node-cordoned", do: "kubectl cordon node-1", keep: one("Node/node-1 spec.unschedulable")},
-		{name: "node-heartbeat", what: "A kubelet reports that its node is well", do: patched("node node-1 --subresource=status", "kubelet", `{"status":{"conditions":[{"type":"Ready","status":"True","reason":"KubeletReady","lastHeartbeatTime":"2026-01-01T10:00:00Z"}],"capacity":{"cpu":"4","memory":"16Gi"}}}`), keep: one("Node/node-1 status")},
+		{name: "node-heartbeat", what: "A kubelet reports that its node is well", do: patched("node node-1 --subresource=status", "kubelet", `{"status":{"conditions":[{"type":"Ready","status":"True","lastHeartbeatTime":"2026-01-01T10:05:00Z"}]}}`), keep: one("Node/node-1 status 10:05")},
 		{name: "node-deleted", do: "kubectl delete node node-1", keep: one("Delete Node/node-1")},
 	}
 	for i := range all {

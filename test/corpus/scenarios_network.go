@@ -12,7 +12,7 @@ func network() []scenario {
 		{name: "service-type", do: patched("service web", "", `{"spec":{"type":"LoadBalancer"}}`), keep: one("Service/web spec")},
 		{name: "networkpolicy-opened", what: "A peer is let in from everywhere", do: patched("networkpolicy web --type=json", "", `[{"op":"add","path":"/spec/ingress/0","value":{"from":[{"ipBlock":{"cidr":"0.0.0.0/0"}}]}}]`), keep: one("NetworkPolicy/web spec")},
 		{name: "networkpolicy-port", what: "kubectl apply: another port", do: edited("network.yaml", "s/port: 8080, protocol/port: 8443, protocol/"), keep: one("NetworkPolicy/web spec")},
-		{name: "endpoints", what: "An address goes from Endpoints that are written by hand", do: edited("network.yaml", "s/{ip: 192.0.2.10}, //"), keep: []pick{
+		{name: "endpoints", what: "Another address in Endpoints that are written by hand", do: edited("network.yaml", "s/192.0.2.10/192.0.2.11/"), keep: []pick{
 			{event: "Endpoints/legacy"},
 			{"slice", "EndpointSlice/legacy-*", "The controller mirrors it."},
 		}},

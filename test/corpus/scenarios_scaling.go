@@ -6,7 +6,7 @@ func scaledBy(object, manager string) string {
 }
 
 func scaling() []scenario {
-	hpa := web + "\nkubectl scale deployment/web --replicas=2\n" + applied("hpa.yaml")
+	hpa := edited("web.yaml", "s/replicas: 3/replicas: 2/") + "\n" + applied("hpa.yaml")
 	replicas := one("Deployment/web spec.replicas")
 	return []scenario{
 		{name: "scale-by-person", given: web, do: "kubectl scale deployment/web --replicas=5", keep: replicas},

@@ -25,6 +25,7 @@ var (
 	times     = regexp.MustCompile(`\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z`)
 	addresses = regexp.MustCompile(`\b10\.0\.\d{1,3}\.\d{1,3}\b`) // of Services
 	hashes    = regexp.MustCompile(`redacted:[0-9a-f]{8}`)
+	tokens    = regexp.MustCompile(`\bkube-api-access-[0-9a-z]{5}\b`)
 	moments   = regexp.MustCompile(`\.[0-9a-f]{16}\b`) // in names of Events
 )
 
@@ -131,6 +132,7 @@ func (s *steady) text(v string) string {
 	})
 	v = addresses.ReplaceAllStringFunc(v, func(m string) string { return fmt.Sprintf("10.0.0.%d", 10+s.number("address", m)) })
 	v = hashes.ReplaceAllStringFunc(v, func(m string) string { return fmt.Sprintf("redacted:%08x", s.number("hash", m)) })
+	v = tokens.ReplaceAllStringFunc(v, func(m string) string { return fmt.Sprintf("kube-api-access-%05d", s.number("token", m)) })
 	v = moments.ReplaceAllStringFunc(v, func(m string) string { return fmt.Sprintf(".%016x", s.number("moment", m)) })
 	return times.ReplaceAllStringFunc(v, s.time)
 }
