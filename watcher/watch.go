@@ -33,7 +33,7 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 		return err
 	}
 	st, err := state.Open(state.Config{
-		Dir: cfg.StateDir, Events: cfg.QueueEvents, Bytes: cfg.MaxQueueBytes(), Compressor: zip, Logger: log,
+		Dir: cfg.StateDir, Events: cfg.QueueEvents, Bytes: cfg.MaxQueueBytes(), Rules: cfg.Redaction, Compressor: zip, Logger: log,
 	})
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func reach(ctx context.Context, cfg *config.Config, st *state.State, zip *object
 		}
 	}
 	return &follower{
-		cfg: cfg, log: log, api: api, zip: zip, redactor: object.NewRedactor(st.Key()), state: st,
+		cfg: cfg, log: log, api: api, zip: zip, redactor: object.NewRedactor(st.Key(), cfg.Redaction), state: st,
 		served: served, running: map[client.Place]*running{}, gone: map[client.Place]bool{}, trouble: make(chan struct{}, 1),
 	}, p, nil
 }

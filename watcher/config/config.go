@@ -15,6 +15,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/internal/settings"
 	"github.com/kwatchman/kwatchman/watcher/deadletter"
+	"github.com/kwatchman/kwatchman/watcher/object/credential"
 )
 
 // Prefix starts the name of every setting of the watcher.
@@ -55,6 +56,15 @@ type Config struct {
 	// StateDir, if there is one.
 	DeadLetter  string `split_words:"true" desc:"URL or file for what is given up (a file in KW_STATE_DIR)"`
 	MetricsAddr string `split_words:"true" desc:"where /healthz and /readyz are served; empty: nowhere"`
+
+	// What is redacted outside of Secrets, whose values always are.
+	RedactOff    []string `split_words:"true" desc:"rules of what is a credential to switch off: names, private-key, url, token, or all"`
+	RedactNames  []string `split_words:"true" desc:"more names whose values are credentials, with * for any characters"`
+	RedactKeep   []string `split_words:"true" desc:"names whose values are none, with * for any characters"`
+	RedactValues string   `split_words:"true" desc:"a regular expression of what is a credential in any text: its first group, or the whole"`
+
+	// Redaction is what these come to.
+	Redaction *credential.Rules `ignored:"true"`
 
 	// Watched is what Resources and the file's resources come to.
 	Watched []Resource `ignored:"true"`

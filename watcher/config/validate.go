@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kwatchman/kwatchman/watcher/chain"
+	"github.com/kwatchman/kwatchman/watcher/object/credential"
 )
 
 // validate checks what can be checked without asking anybody.
@@ -22,6 +23,9 @@ func (c *Config) validate() error {
 		return err
 	}
 	if err := c.validateTargets(); err != nil {
+		return err
+	}
+	if err := c.redaction(); err != nil {
 		return err
 	}
 	for _, limit := range []struct {
@@ -43,6 +47,19 @@ func (c *Config) validate() error {
 		}
 	}
 	return nil
+}
+
+// redaction reads what is a credential; its error repeats no value.
+func (c *Config) redaction() (err error) {
+	c.Redaction, err = credential.New(c.RedactOff, c.RedactNames, c.RedactKeep, c.RedactValues)
+	if bad, ok := errors.AsType[*credential.Error](err); ok {
+		setting := map[string]string{
+			credential.Off: "KW_REDACT_OFF", credential.More: "KW_REDACT_NAMES",
+			credential.Keep: "KW_REDACT_KEEP", credential.Values: "KW_REDACT_VALUES",
+		}[bad.List]
+		return fmt.Errorf("%s: bad value: %w", setting, err)
+	}
+	return err
 }
 
 func validAddress(addr string) bool {

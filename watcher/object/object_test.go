@@ -27,7 +27,7 @@ func newPacker(t testing.TB, gvk schema.GroupVersionKind) *object.Packer {
 	t.Helper()
 	zip, err := object.NewCompressor()
 	require.NoError(t, err)
-	return object.NewPacker(gvk, object.NewRedactor(fixedKey), zip.Vocabulary("x"))
+	return object.NewPacker(gvk, object.NewRedactor(fixedKey, nil), zip.Vocabulary("x"))
 }
 
 // packed is what is left of a manifest after Pack.

@@ -42,6 +42,7 @@ type desk struct {
 	written              []byte // metadata as it stays
 	out                  []byte // what is compressed
 	meta                 meta
+	walker               walker
 	known                bool // an object was seen under its name
 }
 
@@ -52,6 +53,7 @@ const muchDesk = 256 << 10
 func (d *desk) forget() {
 	d.reset(nil)
 	d.fields, d.meta = nil, meta{}
+	d.walker.forget()
 	for _, m := range []*[]member{&d.top, &d.metadata, &d.parts} {
 		clear((*m)[:cap(*m)])
 	}
@@ -81,8 +83,8 @@ func (p *Packer) Pack(raw []byte, known func(key string) *Object) (*Object, erro
 		return last, err
 	}
 	err = d.clean()
-	if err == nil && p.secret {
-		err = p.redact.secret(d)
+	if err == nil {
+		err = p.redact.desk(d, p.secret)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("decode manifest: %w", safe(err))

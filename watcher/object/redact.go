@@ -6,15 +6,24 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+
+	"github.com/kwatchman/kwatchman/watcher/object/credential"
 )
 
-// Redactor replaces the values of Secrets by a keyed hash, so that a change
-// shows as a change and no value is kept or leaves.
-type Redactor struct{ key []byte }
+// Redactor replaces the values of Secrets, and what looks like a credential in
+// any kind, by a keyed hash, so that a change shows as a change and no value is
+// kept or leaves.
+type Redactor struct {
+	key   []byte
+	rules *credential.Rules
+}
 
 // NewRedactor hashes with key, which has to be secret too: with it, a guess at
-// a short value could be tested.
-func NewRedactor(key []byte) *Redactor { return &Redactor{key: key} }
+// a short value could be tested. rules say what is a credential outside of
+// Secrets; nil are those that are built in.
+func NewRedactor(key []byte, rules *credential.Rules) *Redactor {
+	return &Redactor{key: key, rules: rules}
+}
 
 // RandomKey is a key for a watcher that keeps no state.
 func RandomKey() []byte {
@@ -52,8 +61,11 @@ func (r *Redactor) secret(d *desk) error {
 	return nil
 }
 
-func (r *Redactor) hash(value []byte) json.RawMessage {
+func (r *Redactor) hash(value []byte) json.RawMessage { return quote(r.placeholder(value)) }
+
+// placeholder stands for a value.
+func (r *Redactor) placeholder(value []byte) string {
 	mac := hmac.New(sha256.New, r.key)
 	_, _ = mac.Write(value) // never fails
-	return quote("redacted:" + hex.EncodeToString(mac.Sum(nil)[:4]))
+	return "redacted:" + hex.EncodeToString(mac.Sum(nil)[:4])
 }

@@ -44,7 +44,7 @@ func TestAHashChangesWithTheValueAndTheKeyOnly(t *testing.T) {
 	zip, err := object.NewCompressor()
 	require.NoError(t, err)
 	hash := func(key []byte, name, value string) string {
-		p := object.NewPacker(secrets, object.NewRedactor(key), zip.Vocabulary("secrets"))
+		p := object.NewPacker(secrets, object.NewRedactor(key, nil), zip.Vocabulary("secrets"))
 		o, err := p.Pack(fmt.Appendf(nil, `{"metadata":{"name":%q},"data":{"k":%q}}`, name, value), nil)
 		require.NoError(t, err)
 		manifest, _, err := p.Unpack(o)

@@ -36,7 +36,7 @@ func TestWhatManifestsShareIsPackedOnce(t *testing.T) {
 	require.NoError(t, err)
 	var kept []book
 	zip.Keep(func(resource string, number uint32, text []byte) { kept = append(kept, book{resource, number, text}) })
-	p := object.NewPacker(deployments, object.NewRedactor(fixedKey), zip.Vocabulary("deployments.apps"))
+	p := object.NewPacker(deployments, object.NewRedactor(fixedKey, nil), zip.Vocabulary("deployments.apps"))
 	var all []*object.Object
 	for i := range 2000 {
 		o, err := p.Pack([]byte(manifestOf(i)), nil)
@@ -64,7 +64,7 @@ func TestWhatManifestsShareIsPackedOnce(t *testing.T) {
 	}
 	// It is used from the first object on, and no other is learned.
 	other.Keep(func(string, uint32, []byte) { t.Error("learned again") })
-	p = object.NewPacker(deployments, object.NewRedactor(fixedKey), other.Vocabulary("deployments.apps"))
+	p = object.NewPacker(deployments, object.NewRedactor(fixedKey, nil), other.Vocabulary("deployments.apps"))
 	for i := range 1000 {
 		o, err := p.Pack([]byte(manifestOf(i)), nil)
 		require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestChangesOfFewObjectsTeachNothing(t *testing.T) {
 	zip, err := object.NewCompressor()
 	require.NoError(t, err)
 	zip.Keep(func(string, uint32, []byte) { t.Error("learned") })
-	p := object.NewPacker(deployments, object.NewRedactor(fixedKey), zip.Vocabulary("deployments.apps"))
+	p := object.NewPacker(deployments, object.NewRedactor(fixedKey, nil), zip.Vocabulary("deployments.apps"))
 	last, err := p.Pack([]byte(manifestOf(0)), nil)
 	require.NoError(t, err)
 	for i := range 3000 {
@@ -90,7 +90,7 @@ func TestAVocabularyIsLearnedWhileOthersPackAndUnpack(t *testing.T) {
 	require.NoError(t, err)
 	var running sync.WaitGroup
 	for w := range 4 {
-		p := object.NewPacker(deployments, object.NewRedactor(fixedKey), zip.Vocabulary([]string{"a", "b"}[w%2]))
+		p := object.NewPacker(deployments, object.NewRedactor(fixedKey, nil), zip.Vocabulary([]string{"a", "b"}[w%2]))
 		running.Go(func() {
 			for i := range 1200 {
 				o, err := p.Pack([]byte(manifestOf(i)), nil)

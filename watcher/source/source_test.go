@@ -202,7 +202,7 @@ func (s *server) followIn(dir string, before func(ctx context.Context), change f
 	}.Adopt(kept)
 	require.NoError(s.t, f.state.Start([]state.Watch{watch}, nil))
 	cfg := Config{
-		Client: s.client, Watch: watch, State: f.state, Compressor: zip, Redactor: object.NewRedactor(f.state.Key()),
+		Client: s.client, Watch: watch, State: f.state, Compressor: zip, Redactor: object.NewRedactor(f.state.Key(), nil),
 		Scope: scope, NotServed: func() {},
 		Synced: func() { close(synced) },
 		Logger: log,

@@ -17,7 +17,7 @@ import (
 // The buckets of the file. objects has a bucket for each resource, named as
 // deployments.apps; keys of the two queues are numbers in order.
 var (
-	bucketMeta    = []byte("meta")    // format, key, cluster, since
+	bucketMeta    = []byte("meta")    // format, key, cluster, since, rules
 	bucketWatches = []byte("watches") // resource|namespace → Watch
 	bucketObjects = []byte("objects") // resource → namespace/name → object
 	bucketQueue   = []byte("queue")   // number → change
@@ -28,6 +28,7 @@ var (
 	metaKey     = []byte("key")
 	metaCluster = []byte("cluster")
 	metaSince   = []byte("since")
+	metaRules   = []byte("rules") // of what is a credential, as a fingerprint
 )
 
 // file is a store in a file of bbolt.

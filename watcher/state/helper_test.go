@@ -72,7 +72,7 @@ func openWorld(t testing.TB, scope state.Scope, cfg state.Config) *world {
 	cfg.Compressor, cfg.Logger = zip, slog.New(slog.DiscardHandler)
 	w.state, err = state.Open(cfg)
 	require.NoError(t, err)
-	w.packer = object.NewPacker(scope.Kind, object.NewRedactor(w.state.Key()), zip.Vocabulary(scope.Resource.GroupResource().String()))
+	w.packer = object.NewPacker(scope.Kind, object.NewRedactor(w.state.Key(), nil), zip.Vocabulary(scope.Resource.GroupResource().String()))
 	w.queued = w.state.Queue()
 	return w
 }

@@ -28,7 +28,7 @@ func limited(t *testing.T, events, size int, test func(*testing.T, *world, *byte
 			Events: events, Bytes: size, Compressor: zip, Logger: slog.New(slog.NewJSONHandler(&log, nil)),
 		})
 		require.NoError(t, err)
-		w.packer = object.NewPacker(deployments.Kind, object.NewRedactor(w.state.Key()), zip.Vocabulary("deployments.apps"))
+		w.packer = object.NewPacker(deployments.Kind, object.NewRedactor(w.state.Key(), nil), zip.Vocabulary("deployments.apps"))
 		w.Seen = w.state.Seen(wanted(""), deployments)
 		w.run()
 		test(t, w, &log)

@@ -28,7 +28,7 @@ func mappedBytes(t *testing.T, path string) (size int64) {
 
 // What lies behind the mapping is not the state's to give back.
 func TestOnlyWhatIsMappedIsGivenBack(t *testing.T) {
-	f, _, err := openFile(t.TempDir())
+	f, _, err := openFile(t.TempDir(), nil)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, f.close()) }()
 	longer := false

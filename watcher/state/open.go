@@ -17,6 +17,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/internal/access"
 	"github.com/kwatchman/kwatchman/watcher/object"
+	"github.com/kwatchman/kwatchman/watcher/object/credential"
 )
 
 // FileName is the state's in its folder.
@@ -27,14 +28,14 @@ const FileName = "state.db"
 const lockTimeout = 5 * time.Second
 
 // openFile opens the file in dir, or makes it.
-func openFile(dir string) (*file, *kept, error) {
+func openFile(dir string, rules *credential.Rules) (*file, *kept, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("KW_STATE_DIR: %w", cannotWrite(dir, err))
 	}
 	path := filepath.Join(dir, FileName)
 	switch info, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := create(path); err != nil {
+		if err := create(path, rules); err != nil {
 			return nil, nil, fmt.Errorf("KW_STATE_DIR: %w", cannotWrite(path, err))
 		}
 	case err == nil && !info.Mode().IsRegular():
@@ -62,7 +63,7 @@ func openFile(dir string) (*file, *kept, error) {
 
 // create makes a new file whole, and only then gives it its name: a crash
 // leaves no half of one.
-func create(path string) error {
+func create(path string, rules *credential.Rules) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), FileName+".new-*")
 	if err != nil {
 		return err
@@ -80,7 +81,7 @@ func create(path string) error {
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
-		return errors.Join(meta.Put(metaFormat, []byte(format)), put(meta, metaKey, func(b []byte) ([]byte, error) {
+		return errors.Join(meta.Put(metaFormat, []byte(format)), meta.Put(metaRules, []byte(rules.Fingerprint())), put(meta, metaKey, func(b []byte) ([]byte, error) {
 			return append(b, object.RandomKey()...), nil
 		}))
 	})

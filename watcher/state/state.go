@@ -14,6 +14,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/internal/seldom"
 	"github.com/kwatchman/kwatchman/watcher/object"
+	"github.com/kwatchman/kwatchman/watcher/object/credential"
 )
 
 // Config says how a State works.
@@ -22,6 +23,9 @@ type Config struct {
 	Dir    string
 	Events int // changes that may wait
 	Bytes  int // of the changes that may wait
+	// Rules say what is a credential; a state that was written under others is
+	// written anew.
+	Rules *credential.Rules
 	// Compressor unpacks what was kept.
 	Compressor *object.Compressor
 	Logger     *slog.Logger
@@ -72,7 +76,7 @@ func Open(cfg Config) (*State, error) {
 		s.store, s.kept = newMemory(), &kept{key: object.RandomKey()}
 		return s, nil
 	}
-	f, k, err := openFile(cfg.Dir)
+	f, k, err := s.openFile(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -82,18 +86,55 @@ func Open(cfg Config) (*State, error) {
 		q.state = s
 		s.bytes += q.size
 	}
-	for _, v := range k.words {
-		text, err := s.zip.Decompress(v.text)
-		if err == nil {
-			err = s.zip.Teach(v.resource, v.number, text)
-		}
-		if err != nil {
-			return nil, errors.Join(damaged(f.path, err), f.close())
-		}
-	}
-	k.words = nil
 	s.zip.Keep(s.keepWords)
 	return s, nil
+}
+
+// openFile opens the file, and again if it had to be written anew.
+func (s *State) openFile(cfg Config) (*file, *kept, error) {
+	f, k, err := openFile(cfg.Dir, cfg.Rules)
+	if err != nil {
+		return nil, nil, err
+	}
+	zip, err := object.NewCompressor() // what was learned under other rules ends with it
+	if err == nil {
+		err = learn(zip, k, f.path)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.close())
+	}
+	again, err := f.renew(zip, k.key, cfg)
+	if err != nil {
+		return nil, nil, errors.Join(err, f.close())
+	}
+	if again {
+		if s.log != nil {
+			s.log.Info("the state was written anew: other rules of what is a credential")
+		}
+		_ = f.close() // it has no name any more
+		if f, k, err = openFile(cfg.Dir, cfg.Rules); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := learn(s.zip, k, f.path); err != nil {
+		return nil, nil, errors.Join(err, f.close())
+	}
+	k.words = nil
+	return f, k, nil
+}
+
+// learn teaches what the objects of a state are packed with.
+func learn(zip *object.Compressor, k *kept, path string) error {
+	for _, v := range k.words {
+		text, err := zip.Decompress(v.text)
+		if err == nil {
+			err = zip.Teach(v.resource, v.number, text)
+		}
+		if err != nil {
+			return damaged(path, err)
+		}
+	}
+	return nil
 }
 
 // keepWords records what the objects that come next are packed with.
