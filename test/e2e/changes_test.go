@@ -56,7 +56,7 @@ func TestEachChangeOfADeploymentTravelsThroughDiffAndLog(t *testing.T) {
 
 	require.Equal(t, "e2e", manager(t, image))
 	require.Contains(t, image.Payload.Text(), "-      - image: nginx:1.27\n+      - image: nginx:1.28\n")
-	require.Contains(t, image.Diff.Summary, "nginx:1.28")
+	require.Contains(t, image.Diff.Summary, "image of app 1.27 → 1.28")
 	require.Contains(t, string(image.Diff.Patch), `"nginx:1.28"`)
 	require.NotContains(t, string(image.OldObject), "managedFields")
 
