@@ -1,147 +1,123 @@
 package slack
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+	"time"
 
 	"github.com/slack-go/slack"
-	"github.com/slack-go/slack/slackutilsx"
 
 	"github.com/kwatchman/kwatchman/event"
 )
 
-// Limits in characters. Slack documents 3000 for a text and 300 for a footer;
-// the others keep a message readable.
+// Limits in characters. Slack documents 3000 for the text of a block; the
+// others keep a message readable.
 const (
-	maxText   = 3000
-	maxFooter = 300
-	maxTitle  = 300
-	maxField  = 300
-	frame     = 40 // of maxText, for what is around the text in a code block
-	minPart   = 80 // no line is shortened to less
+	maxText  = 3000
+	maxTitle = 300
+	maxField = 300
+	maxURL   = 2000
+	frame    = 40 // of maxText, for what is around the text in a code block
+	minPart  = 80 // no line is shortened to less
 )
 
-// message is a change as one attachment: it has a colour at its side, and long
-// text folds.
-func message(e *event.Event, cluster string) *slack.WebhookMessage {
-	title, fallback := e.Title(), e.Title()
-	if e.Diff != nil && e.Diff.Summary != "" {
-		fallback += ": " + e.Diff.Summary // what a notification shows
+// message is a change as Slack is to show it.
+type message struct {
+	text   string // what a notification shows, and who cannot show blocks
+	blocks []slack.Block
+	cut    bool // the payload did not fit
+	data   data // what it was made of, for the channel's template
+}
+
+// message lays an event out: the title, where and by whom and when, the
+// summary, the payload. What a template does not give is taken from the event,
+// so that a mistake in one withholds no news.
+func (l *layout) message(e *event.Event) *message {
+	d := newData(e, cmp.Or(l.cluster, e.Cluster))
+	title, markup := l.title.line(d), true
+	if title == "" {
+		title = line(e.Title(), maxTitle)
+		markup = !strings.ContainsAny(title, "*_~`") // a name of these would format
 	}
-	a := slack.Attachment{
-		Color:    map[event.Action]string{event.Add: "#2eb67d", event.Update: "#ecb22e", event.Delete: "#e01e5a"}[e.Action],
-		Fallback: line(fallback, maxTitle),
-		Title:    line(title, maxTitle),
-		Footer:   line(cluster, maxFooter),
-		Ts:       json.Number(strconv.FormatInt(e.Time.Unix(), 10)),
+	m := &message{text: title, data: d}
+	if s := summary(e, maxTitle); s != "" {
+		m.text += ": " + s
+	}
+	m.blocks = append(m.blocks, titleBlock(e.Action, title, l.link.url(d), markup), contextBlock(d, e.Time))
+	if body := l.body.text(d); body != "" {
+		shown, whole := cutBody(body, maxText-frame)
+		m.blocks, m.cut = append(m.blocks, section(shown)), !whole
+		return m
+	}
+	s := summary(e, maxText)
+	if s != "" {
+		m.blocks = append(m.blocks, plain(s))
 	}
 	if text := strings.Trim(clean(e.Payload.Text()), "\n"); text != "" {
-		a.Text, a.MarkdownIn = codeBlock(text, maxText-frame), []string{"text"}
-	} else {
-		a.Text = line(withoutPayload(e), maxText)
+		block, whole := codeBlock(text, maxText-frame)
+		m.blocks, m.cut = append(m.blocks, section(block)), !whole
+	} else if s == "" {
+		m.blocks = append(m.blocks, plain(withoutPayload(e)))
 	}
-	if who := e.Who(); who != "" {
-		a.Fields = []slack.AttachmentField{{Title: "Changed by", Value: line(who, maxField), Short: true}}
+	return m
+}
+
+// summary is the one of diff as an escaped line, empty without one.
+func summary(e *event.Event, limit int) string {
+	if e.Diff == nil {
+		return ""
 	}
-	return &slack.WebhookMessage{Attachments: []slack.Attachment{a}}
+	return line(e.Diff.Summary, limit)
 }
 
 func withoutPayload(e *event.Event) string {
-	if e.Diff != nil && e.Diff.Summary != "" {
-		return e.Diff.Summary
-	}
 	done := map[event.Action]string{event.Add: "added", event.Update: "updated", event.Delete: "deleted"}[e.Action]
 	return "The object was " + done + ". The event carries no payload: a diff function before this one adds it."
 }
 
-var backticks = regexp.MustCompile("`{3,}")
-
-// codeBlock shows at most limit characters of text in a code block, and says
-// below it how many lines did not fit.
-func codeBlock(text string, limit int) string {
-	// Three backticks would end the block; with a character of no width
-	// between them they look the same.
-	text = backticks.ReplaceAllStringFunc(text, func(run string) string {
-		return strings.Join(strings.Split(run, ""), "\u200b")
-	})
-	kept, omitted, shortened := cut(text, limit)
-	out := "```\n" + kept + "\n```"
+// titleBlock is the title with a mark in the action's colour; in bold and
+// linked, unless it has to be taken literally. title is escaped already.
+func titleBlock(a event.Action, title, link string, markup bool) slack.Block {
+	mark := map[event.Action]string{event.Add: "🟢 ", event.Update: "🟡 ", event.Delete: "🔴 "}[a]
 	switch {
-	case omitted == 1:
-		out += "\n… 1 more line"
-	case omitted > 1:
-		out += fmt.Sprintf("\n… %d more lines", omitted)
-	case shortened:
-		out += "\n… the last line is longer"
+	case !markup && link == "":
+		return plain(mark + title)
+	case link != "":
+		title = "<" + link + "|" + strings.ReplaceAll(title, "|", "¦") + ">"
 	}
-	return out
+	return section(mark + "*" + title + "*")
 }
 
-// cut escapes as many lines of text as fit in limit characters and counts the
-// others. A line that would leave much room unused is itself shortened.
-func cut(text string, limit int) (kept string, omitted int, shortened bool) {
-	lines, long := strings.Split(text, "\n"), limit/2
-	var b strings.Builder
-	for i, l := range lines {
-		escaped := slackutilsx.EscapeMessage(l)
-		if i > 0 {
-			escaped = "\n" + escaped
-		}
-		size := utf8.RuneCountInString(escaped)
-		if size <= limit {
-			b.WriteString(escaped)
-			limit -= size
-			continue
-		}
-		if size <= long || limit < minPart {
-			return b.String(), len(lines) - i, false
-		}
-		if i > 0 {
-			b.WriteByte('\n')
-			limit--
-		}
-		b.WriteString(shorten(l, limit))
-		return b.String(), len(lines) - i - 1, true
+// contextBlock is the small print: where, by whom and when, by the clock of who
+// reads it.
+func contextBlock(d data, at time.Time) slack.Block {
+	at = at.UTC()
+	when := fmt.Sprintf("<!date^%d^{date_short_pretty} {time_secs}|%s>", at.Unix(), at.Format(time.RFC3339))
+	parts := []slack.MixedElement{small("cluster " + d.text("Cluster"))}
+	if ns := d.text("Namespace"); ns != "" {
+		parts = append(parts, small("namespace "+ns))
 	}
-	return b.String(), 0, false
+	who := "by " + d.text("Who")
+	if d.text("Who") == notRecorded {
+		who = "by: " + notRecorded
+	}
+	parts = append(parts, small(who), slack.NewTextBlockObject(slack.MarkdownType, when, false, false))
+	return slack.NewContextBlock("", parts...)
 }
 
-// line is text as one escaped line of at most limit characters.
-func line(text string, limit int) string {
-	return shorten(strings.Join(strings.Fields(clean(text)), " "), limit)
+// small is literal text in a context block.
+func small(text string) slack.MixedElement {
+	return slack.NewTextBlockObject(slack.PlainTextType, line(text, maxField), false, false)
 }
 
-// shorten escapes text and cuts it to at most limit characters, never inside
-// of one nor inside of an escape, and marks the cut.
-func shorten(text string, limit int) string {
-	escaped := slackutilsx.EscapeMessage(text)
-	if utf8.RuneCountInString(escaped) <= limit {
-		return escaped
-	}
-	var b strings.Builder
-	limit-- // for the mark
-	for _, r := range text {
-		c := slackutilsx.EscapeMessage(string(r))
-		if limit -= utf8.RuneCountInString(c); limit < 0 {
-			break
-		}
-		b.WriteString(c)
-	}
-	return b.String() + "…"
+// plain is literal text, in which no character formats. text is escaped.
+func plain(text string) slack.Block {
+	return slack.NewSectionBlock(slack.NewTextBlockObject(slack.PlainTextType, text, false, false), nil, nil)
 }
 
-// clean drops control characters, but for line breaks and tabs, and those that
-// reorder what is around them.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
-			return -1
-		}
-		return r
-	}, text)
+// section is text in Slack's mrkdwn, taken as it is: names of channels and
+// addresses in it become no links.
+func section(text string) slack.Block {
+	return slack.NewSectionBlock(slack.NewTextBlockObject(slack.MarkdownType, text, false, true), nil, nil)
 }

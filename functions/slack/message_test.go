@@ -1,11 +1,13 @@
 package slack
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/slack-go/slack"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -34,17 +36,22 @@ func TestLongPayloadIsCutAtALineAndSaysWhatIsMissing(t *testing.T) {
 		},
 		"empty lines": {strings.Repeat("\n", 300) + "x", "```\n" + strings.Repeat("\n", 200) + "\n```\n… 100 more lines"},
 	} {
-		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, codeBlock(c.text, 200)) })
+		t.Run(name, func(t *testing.T) {
+			got, whole := codeBlock(c.text, 200)
+			require.Equal(t, c.want, got)
+			require.Equal(t, strings.HasSuffix(c.want, fence), whole)
+		})
 	}
 }
 
 func TestPayloadCannotEndItsCodeBlock(t *testing.T) {
 	for n := range 20 {
-		got := codeBlock(strings.Repeat("`", n)+"\n"+strings.Repeat("`", n), 200)
+		got, _ := codeBlock(strings.Repeat("`", n)+"\n"+strings.Repeat("`", n), 200)
 		require.Equal(t, 2, strings.Count(got, "```"), "%d backticks: %q", n, got)
 		require.Equal(t, 2*n+6, strings.Count(got, "`"))
 	}
-	require.Equal(t, "```\n``\n```", codeBlock("``", 200), "two are left as they are")
+	two, _ := codeBlock("``", 200)
+	require.Equal(t, "```\n``\n```", two, "two are left as they are")
 }
 
 func TestMessageStaysWithinWhatSlackShows(t *testing.T) {
@@ -54,21 +61,18 @@ func TestMessageStaysWithinWhatSlackShows(t *testing.T) {
 		e := deployment(func(e *event.Event) {
 			text := strings.Repeat(line, 4001)
 			e.Payload = event.TextPayload("text/plain", text)
-			e.Diff.Summary, e.Name, e.Cluster = text, text, text
+			e.Diff.Summary, e.Name, e.Cluster, e.Namespace = text, text, text, text
 			e.ChangedBy[0].Manager = text
 		})
-		a := message(&e, e.Cluster).Attachments[0]
-		require.LessOrEqual(t, utf8.RuneCountInString(a.Text), maxText, name)
-		require.Greater(t, utf8.RuneCountInString(a.Text), maxText/2, name)
-		require.LessOrEqual(t, utf8.RuneCountInString(a.Title), maxTitle, name)
-		require.LessOrEqual(t, utf8.RuneCountInString(a.Fallback), maxTitle, name)
-		require.LessOrEqual(t, utf8.RuneCountInString(a.Footer), maxFooter, name)
-		require.LessOrEqual(t, utf8.RuneCountInString(a.Fields[0].Value), maxField, name)
-		require.Equal(t, 2, strings.Count(a.Text, "```"), "%s: the block begins and ends once", name)
-		require.True(t, utf8.ValidString(a.Text), name)
-		for _, text := range []string{a.Text, a.Title, a.Fallback, a.Footer, a.Fields[0].Value} {
-			require.NotContains(t, strings.NewReplacer("&amp;", "", "&lt;", "", "&gt;", "").Replace(text), "&", "%s: an escape is cut", name)
-			require.NotContains(t, text, "<")
-		}
+		m := new(layout).message(&e)
+		require.True(t, m.cut, name)
+		posted, err := json.Marshal(slack.WebhookMessage{Text: m.text, Blocks: &slack.Blocks{BlockSet: m.blocks}})
+		require.NoError(t, err)
+		requireShowable(t, posted)
+		block := textOf(m.blocks[len(m.blocks)-1])
+		require.Greater(t, utf8.RuneCountInString(block), maxText/2, name)
+		require.Equal(t, 2, strings.Count(block, fence), "%s: the block begins and ends once", name)
 	}
 }
+
+func textOf(b slack.Block) string { return b.(*slack.SectionBlock).Text.Text }

@@ -1,47 +1,65 @@
-// Package slack is the function that posts every change to a Slack channel
-// through an incoming webhook. The event continues unchanged once Slack has
-// accepted the message.
+// Package slack is the function that posts every change to a Slack channel:
+// with an incoming webhook, or with the token of a bot, which can choose the
+// channel by the event, joins the messages about one object to a thread and
+// uploads what is too long for a message. The event continues unchanged once
+// Slack has accepted the message.
+//
+// The function keeps no state. What was posted before is read from the channel.
 package slack
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"net/url"
-	"strings"
 
 	"github.com/kwatchman/kwatchman/event"
 )
 
-// Config is what slack reads from SLACK_*.
+// Config is what slack reads from SLACK_*. Templates are Go templates over the
+// event; see template.go.
 type Config struct {
 	// WebhookURL is the incoming webhook of the channel, an absolute http or
-	// https URL. It is required, and it is a secret: whoever has it can post.
-	WebhookURL string `split_words:"true" desc:"incoming webhook of the channel, a secret; required"`
-	// ClusterName stands in the footer instead of the cluster that the event
+	// https URL. It is a secret: whoever has it can post.
+	WebhookURL string `split_words:"true" desc:"incoming webhook of the channel, a secret; this, or token and channel, is required"`
+	// Token is that of a bot, xoxb-…; a secret.
+	Token string `split_words:"true" desc:"token of a bot (xoxb-…), a secret, in place of the webhook"`
+	// Channel is where the bot posts: a template that gives a name or an id.
+	Channel string `split_words:"true" desc:"channel for the token: a name or id, or a template such as #team-{{ .Object.metadata.labels.team }}"`
+	// Threads joins the messages about one object.
+	Threads bool `split_words:"true" default:"true" desc:"with the token: messages about one object join a thread"`
+	// Link is a template of the URL that the title leads to.
+	Link string `split_words:"true" desc:"template of a URL that the title leads to"`
+	// Title is a template in place of e.Title().
+	Title string `split_words:"true" desc:"template of the title; unset: UPDATE Deployment shop/web"`
+	// Body is a template in place of the summary and the payload.
+	Body string `split_words:"true" desc:"template of the text, in Slack's mrkdwn; unset: the summary and the payload in a code block"`
+	// ClusterName stands in the message instead of the cluster that the event
 	// names.
-	ClusterName string `split_words:"true" desc:"cluster name in the footer; unset: the one of the event"`
+	ClusterName string `split_words:"true" desc:"cluster name in the message; unset: the one of the event"`
+	// APIURL is where the token is sent to.
+	APIURL string `envconfig:"API_URL" key:"apiURL" default:"https://slack.com/api/" desc:"Slack's API, for the token"`
 }
 
-// New returns the function. A missing or malformed webhook URL is an error that
-// does not show it.
+// destination is where messages go.
+type destination interface {
+	// send posts the message about one event, if it is not there yet. Its error
+	// says how the event is to be answered.
+	send(ctx context.Context, e *event.Event, m *message) error
+}
+
+// New returns the function. A setting that is missing or cannot be used is an
+// error that shows no secret.
 func New(cfg Config) (event.Handler, error) {
-	webhook := strings.TrimSpace(cfg.WebhookURL) // a mounted secret may end with a line break
-	if webhook == "" {
-		return nil, errors.New("SLACK_WEBHOOK_URL is not set: create an incoming webhook at https://api.slack.com/messaging/webhooks")
+	l, err := newLayout(cfg)
+	if err != nil {
+		return nil, err
 	}
-	u, err := url.Parse(webhook)
-	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, errors.New("SLACK_WEBHOOK_URL: bad value: want an absolute http or https URL")
+	to, err := newDestination(cfg)
+	if err != nil {
+		return nil, err
 	}
-	return handler(newPoster(webhook, postTimeout), cfg.ClusterName), nil
-}
-
-func handler(p *poster, clusterName string) event.Handler {
 	return func(ctx context.Context, e event.Event) (*event.Event, error) {
-		if err := p.post(ctx, message(&e, cmp.Or(clusterName, e.Cluster))); err != nil {
+		if err := to.send(ctx, &e, l.message(&e)); err != nil {
 			return nil, err
 		}
 		return &e, nil
-	}
+	}, nil
 }

@@ -152,6 +152,7 @@ func TestMessageIsExactlyAsExpected(t *testing.T) {
 func requireGolden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", strings.ReplaceAll(name, " ", "_")+".json")
+	requireShowable(t, got)
 	var message any
 	require.NoError(t, json.Unmarshal(got, &message))
 	var indented bytes.Buffer
@@ -160,6 +161,7 @@ func requireGolden(t *testing.T, name string, got []byte) {
 	enc.SetIndent("", "  ")
 	require.NoError(t, enc.Encode(message))
 	if *update {
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o750))
 		require.NoError(t, os.WriteFile(path, indented.Bytes(), 0o600))
 	}
 	want, err := os.ReadFile(path)
@@ -200,7 +202,7 @@ func TestRateLimitIsPassedOnAndTheMessageDeliveredOnce(t *testing.T) {
 }
 
 func TestWrongWebhookStopsTheStartWithoutBeingShown(t *testing.T) {
-	const missing = "SLACK_WEBHOOK_URL is not set: create an incoming webhook at https://api.slack.com/messaging/webhooks"
+	const missing = "SLACK_WEBHOOK_URL is not set: create an incoming webhook at https://api.slack.com/messaging/webhooks, or set SLACK_TOKEN and SLACK_CHANNEL"
 	const bad = "SLACK_WEBHOOK_URL: bad value: want an absolute http or https URL"
 	for webhook, want := range map[string]string{
 		"": missing, " \n": missing,

@@ -181,8 +181,10 @@ func TestSlackThatDoesNotAnswerIsGivenUpInTime(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(release) })
-	h := handler(newPoster(server.URL+webhookPath, 50*time.Millisecond), "")
-	got := requireKept(t, server.URL, h)
+	impatient := &webhookPoster{url: server.URL + webhookPath, client: newClient(50 * time.Millisecond)}
+	got := requireKept(t, server.URL, func(ctx context.Context, e event.Event) (*event.Event, error) {
+		return nil, impatient.send(ctx, &e, new(layout).message(&e))
+	})
 	require.Equal(t, http.StatusGatewayTimeout, got.StatusCode)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -1,0 +1,193 @@
+package slack
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"reflect"
+	"regexp"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/slack-go/slack/slackutilsx"
+
+	"github.com/kwatchman/kwatchman/event"
+)
+
+// notRecorded stands for the manager where Kubernetes wrote none down.
+const notRecorded = "not recorded"
+
+// data is what a template sees of an event. On a Delete, Object is what the
+// object last was, so that one template serves all actions.
+type data map[string]any
+
+// newData is the data of e, but for the manifests, which decodeObjects fills
+// in. Without an event all fields are empty.
+func newData(e *event.Event, cluster string) data {
+	if e == nil {
+		e = &event.Event{}
+	}
+	diff := map[string]any{"Summary": "", "Changes": []any{}}
+	if e.Diff != nil {
+		changes := make([]any, len(e.Diff.Changes))
+		for i, c := range e.Diff.Changes {
+			changes[i] = map[string]any{"Op": c.Op, "Path": c.Path, "From": c.From, "To": c.To}
+		}
+		diff = map[string]any{"Summary": e.Diff.Summary, "Changes": changes}
+	}
+	managers := make([]any, len(e.ChangedBy))
+	for i, m := range e.ChangedBy {
+		managers[i] = map[string]any{"Manager": m.Manager, "Operation": m.Operation, "Subresource": m.Subresource}
+		if m.Time != nil {
+			managers[i].(map[string]any)["Time"] = *m.Time
+		}
+	}
+	return data{
+		"Action": string(e.Action), "APIVersion": e.APIVersion, "Kind": e.Kind, "Namespace": e.Namespace, "Name": e.Name,
+		"Cluster": cluster, "Subject": e.Subject, "ID": e.ID, "Source": e.Source, "Time": e.Time, "Via": e.Via,
+		"Who": cmp.Or(e.Who(), notRecorded), "ChangedBy": managers, "Diff": diff, "Payload": e.Payload.Text(),
+		"Object": e.Object, "OldObject": e.OldObject,
+	}
+}
+
+// text is a field that is text.
+func (d data) text(name string) string {
+	s, _ := d[name].(string)
+	return s
+}
+
+// decodeObjects replaces the manifests, which most templates do not look at, by
+// what they hold.
+func (d data) decodeObjects() error {
+	for _, name := range []string{"OldObject", "Object"} {
+		raw, ok := d[name].(json.RawMessage)
+		if !ok {
+			continue // decoded already
+		}
+		m, err := event.DecodeManifest(raw)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if m == nil && name == "Object" {
+			m, _ = d["OldObject"].(map[string]any)
+		}
+		d[name] = m
+	}
+	return nil
+}
+
+// functions are what templates may call besides those of text/template.
+var functions = template.FuncMap{
+	"get":        get,
+	"index":      index,
+	"default":    func(instead, v any) any { return or(v, instead) },
+	"lower":      func(v any) string { return strings.ToLower(text(v)) },
+	"pathescape": func(v any) string { return url.PathEscape(text(v)) },
+	"urlquery":   func(v any) string { return url.QueryEscape(text(v)) },
+	"replace":    func(from, to string, v any) string { return strings.ReplaceAll(text(v), from, to) },
+	"match":      func(pattern string, v any) (bool, error) { return regexp.MatchString(pattern, text(v)) },
+	"plain":      text,
+	"escape":     escape,
+}
+
+// get reads a field of a field of v. Where one is missing it is "".
+func get(v any, names ...string) any {
+	for _, name := range names {
+		m, ok := asMap(v)
+		if !ok {
+			v = method(v, name)
+		} else {
+			v = m[name]
+		}
+	}
+	return or(v, "")
+}
+
+// asMap tells whether v is a map of fields.
+func asMap(v any) (map[string]any, bool) {
+	switch m := v.(type) {
+	case map[string]any:
+		return m, true
+	case data:
+		return m, true
+	}
+	return nil, false
+}
+
+// method calls a method without arguments, such as .Time.Unix.
+func method(v any, name string) any {
+	if v == nil {
+		return nil
+	}
+	m := reflect.ValueOf(v).MethodByName(name)
+	if !m.IsValid() || m.Type().NumIn() != 0 || m.Type().NumOut() != 1 {
+		return nil
+	}
+	return m.Call(nil)[0].Interface()
+}
+
+// index is the one of text/template, for which what is missing is "" too.
+func index(v any, keys ...any) any {
+	for _, key := range keys {
+		switch k := key.(type) {
+		case string:
+			v = get(v, k)
+		case int:
+			list, ok := v.([]any)
+			if !ok || k < 0 || k >= len(list) {
+				return ""
+			}
+			v = list[k]
+		default:
+			return ""
+		}
+	}
+	return or(v, "")
+}
+
+// or is v, unless it is nothing.
+func or(v, instead any) any {
+	if n, ok := v.(json.Number); ok {
+		return number(n)
+	}
+	if v == nil || v == "" {
+		return instead
+	}
+	return v
+}
+
+// number is a number that a template can compare, if its digits survive that.
+func number(n json.Number) any {
+	if i, err := n.Int64(); err == nil {
+		return int(i)
+	}
+	if f, err := n.Float64(); err == nil && fmt.Sprint(f) == n.String() {
+		return f
+	}
+	return n.String()
+}
+
+// text is a value in the words of its manifest.
+func text(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case time.Time:
+		return v.UTC().Format(time.RFC3339)
+	case map[string]any, []any:
+		var b strings.Builder
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if enc.Encode(v) == nil {
+			return strings.TrimSuffix(b.String(), "\n")
+		}
+	}
+	return fmt.Sprint(v)
+}
+
+// escape is text that neither mentions, links nor ends a code block.
+func escape(v any) string { return slackutilsx.EscapeMessage(unfenced(clean(text(v)))) }
