@@ -14,7 +14,7 @@ import (
 func BenchmarkHandle(b *testing.B) {
 	e := eventtest.SampleLarge(false)
 	e.Payload = event.TextPayload("text/x-diff; charset=utf-8", strings.Repeat("       - name: SETTING_00\n", 60))
-	for _, format := range []string{"text", "json"} {
+	for _, format := range formats {
 		b.Run(format, func(b *testing.B) {
 			h, err := New(Config{Format: format, out: io.Discard})
 			require.NoError(b, err)

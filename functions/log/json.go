@@ -7,51 +7,78 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/kwatchman/kwatchman/event"
 )
 
 // jsonWriter writes an event as one line of JSON. It calls slog's handler
-// itself, for a slog.Logger swallows the error of a write.
-func jsonWriter(w io.Writer) func(context.Context, *event.Event) error {
-	h := slog.NewJSONHandler(escaper{w}, nil)
+// itself, for a slog.Logger swallows the error of a write. names may rename what
+// slog names itself.
+func jsonWriter(w io.Writer, names func([]string, slog.Attr) slog.Attr, attributes func(*event.Event) []slog.Attr) writeEvent {
+	h := slog.NewJSONHandler(escaper{w}, &slog.HandlerOptions{ReplaceAttr: names})
 	return func(ctx context.Context, e *event.Event) error {
-		record := slog.NewRecord(e.Time, slog.LevelInfo, "change", 0)
+		record := slog.NewRecord(e.Time, slog.LevelInfo, sentence(e), 0)
 		record.AddAttrs(attributes(e)...)
 		return h.Handle(ctx, record)
 	}
 }
 
-// attributes are what a line says of an event, without what is empty.
-func attributes(e *event.Event) []slog.Attr {
-	out := []slog.Attr{slog.String("action", string(e.Action)), slog.String("kind", e.Kind)}
-	add := func(name, value string) {
-		if value != "" {
-			out = append(out, slog.String(name, value))
-		}
-	}
-	add("namespace", e.Namespace)
-	add("name", e.Name)
-	add("apiVersion", e.APIVersion)
-	add("cluster", e.Cluster)
-	add("id", e.ID)
-	add("via", e.Via)
-	if len(e.ChangedBy) > 0 {
-		out = append(out, slog.Any("changedBy", e.ChangedBy))
-	}
-	if e.Diff != nil {
-		add("summary", e.Diff.Summary)
-	}
-	if p := e.Payload; p != nil {
-		var text string
-		if len(p.DataBase64) == 0 && json.Unmarshal(p.Data, &text) != nil && json.Valid(p.Data) {
-			out = append(out, slog.Any("payload", p.Data)) // JSON stays JSON
-		} else {
-			add("payload", p.Text())
-		}
+// sentence is an event in one line for people:
+// UPDATE Deployment shop/web by kubectl-edit: replicas 3 → 5.
+func sentence(e *event.Event) string {
+	out := e.Title() + " " + by(e)
+	if e.Diff != nil && e.Diff.Summary != "" {
+		out += ": " + e.Diff.Summary
 	}
 	return out
+}
+
+// by is who made the change.
+func by(e *event.Event) string {
+	if who := e.Who(); who != "" {
+		return "by " + who
+	}
+	return "by: not recorded"
+}
+
+// attributes collects what a line says, without what is empty.
+type attributes []slog.Attr
+
+func (a *attributes) add(name, value string) {
+	if value != "" {
+		*a = append(*a, slog.String(name, value))
+	}
+}
+
+// change adds what no convention has a name for.
+func (a *attributes) change(e *event.Event) {
+	if len(e.ChangedBy) > 0 {
+		*a = append(*a, slog.Any("kwatchman.changed_by", e.ChangedBy))
+	}
+	if e.Diff != nil {
+		a.add("kwatchman.summary", e.Diff.Summary)
+	}
+	p := e.Payload
+	if p == nil {
+		return
+	}
+	var text string
+	if len(p.DataBase64) == 0 && json.Unmarshal(p.Data, &text) != nil && json.Valid(p.Data) {
+		*a = append(*a, slog.Any("kwatchman.payload", p.Data)) // JSON stays JSON
+		return
+	}
+	a.add("kwatchman.payload", p.Text())
+}
+
+// uid is the object's, which starts the id of a change.
+func uid(e *event.Event) string {
+	parts := strings.Split(e.ID, ".")
+	if len(parts) != 3 {
+		return "" // an id of somebody else's making
+	}
+	return parts[0]
 }
 
 // escaper escapes what slog leaves as it is although a terminal might obey it:

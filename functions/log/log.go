@@ -1,10 +1,10 @@
 // Package log is the function that writes every change to stdout: one line of
-// JSON for machines, or a coloured form for people at a terminal. The event
+// JSON for machines, with the attribute names of OpenTelemetry or of the Elastic
+// Common Schema, or a coloured form for people at a terminal. The event
 // continues unchanged.
 package log
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,33 +19,31 @@ import (
 
 // Config is what log reads from LOG_*.
 type Config struct {
-	// Format is "json" or "text". Empty takes text if stdout is a terminal and
-	// JSON if not. Text is coloured unless NO_COLOR is set, as no-color.org has
-	// it.
-	Format string `split_words:"true" desc:"json or text; unset: text on a terminal, else json"`
+	// Format is "json", "ecs", "text" or "compact". Empty takes text if stdout
+	// is a terminal and JSON if not.
+	Format string `split_words:"true" desc:"json, ecs, text or compact; unset: text on a terminal, else json"`
+	// Color is "auto", "always" or "never". Auto, and empty, colours text on a
+	// terminal unless NO_COLOR is set, as no-color.org has it.
+	Color string `split_words:"true" default:"auto" desc:"colours in text and compact: auto, always or never"`
+	// Width cuts the lines of text and compact, in columns. 0 cuts compact at
+	// the width of the terminal and nothing else.
+	Width int `split_words:"true" default:"0" desc:"columns to cut lines of text and compact at; 0: of compact the terminal's, of text none"`
+	// Lines is how many lines of a payload text shows; 0 is all.
+	Lines int `split_words:"true" default:"0" desc:"lines of a diff that text shows; 0: all"`
 
 	out io.Writer // of tests; nil is stdout
 }
 
-// New returns the function. An unknown format is an error. A change that could
-// not be written is a failure, which is retried.
+// New returns the function. A setting that cannot be is an error. A change that
+// could not be written is a failure, which is retried.
 func New(cfg Config) (event.Handler, error) {
 	out := cfg.out
 	if out == nil {
 		out = os.Stdout
 	}
-	format := cfg.Format
-	if format == "" {
-		format = formatFor(out)
-	}
-	var write func(context.Context, *event.Event) error
-	switch format {
-	case "json":
-		write = jsonWriter(&sink{w: out})
-	case "text":
-		write = textWriter(&sink{w: out}, os.Getenv("NO_COLOR") == "")
-	default:
-		return nil, errors.New("LOG_FORMAT: bad value: want json or text")
+	write, err := writer(cfg, out)
+	if err != nil {
+		return nil, err
 	}
 	return func(ctx context.Context, e event.Event) (*event.Event, error) {
 		if err := write(ctx, &e); err != nil {
@@ -55,19 +53,83 @@ func New(cfg Config) (event.Handler, error) {
 	}, nil
 }
 
+type writeEvent func(context.Context, *event.Event) error
+
+func writer(cfg Config, out io.Writer) (writeEvent, error) {
+	coloured, err := colours(cfg.Color, out)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Width < 0 {
+		return nil, errors.New("LOG_WIDTH: bad value: want a number of columns, or 0")
+	}
+	if cfg.Lines < 0 {
+		return nil, errors.New("LOG_LINES: bad value: want a number of lines, or 0 for all")
+	}
+	format := cfg.Format
+	if format == "" {
+		format = formatFor(out)
+	}
+	to := &sink{w: out}
+	switch format {
+	case "json":
+		return jsonWriter(to, nil, openTelemetry), nil
+	case "ecs":
+		return jsonWriter(to, ecsNames, elastic), nil
+	case "text":
+		return pageWriter(to, coloured, func() int { return cfg.Width }, func(p *page, e *event.Event) { p.event(e, cfg.Lines) }), nil
+	case "compact":
+		return pageWriter(to, coloured, func() int { return widthOf(cfg.Width, out) }, (*page).compact), nil
+	}
+	return nil, errors.New("LOG_FORMAT: bad value: want json, ecs, text or compact")
+}
+
 func formatFor(out io.Writer) string {
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if _, ok := terminal(out); ok {
 		return "text"
 	}
 	return "json"
 }
 
-// textWriter writes events for people, each in one piece.
-func textWriter(w io.Writer, coloured bool) func(context.Context, *event.Event) error {
+// colours tells whether to paint.
+func colours(setting string, out io.Writer) (bool, error) {
+	switch setting {
+	case "always":
+		return true, nil
+	case "never":
+		return false, nil
+	case "", "auto":
+		_, ok := terminal(out)
+		return ok && os.Getenv("NO_COLOR") == "", nil
+	}
+	return false, errors.New("LOG_COLOR: bad value: want auto, always or never")
+}
+
+// widthOf is where a line is cut: as set, or at the width that the terminal has
+// now. 0 is nowhere.
+func widthOf(set int, out io.Writer) int {
+	if fd, ok := terminal(out); ok && set == 0 {
+		if width, _, err := term.GetSize(fd); err == nil {
+			return width
+		}
+	}
+	return set
+}
+
+func terminal(out io.Writer) (fd int, ok bool) {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0, false
+	}
+	return int(f.Fd()), term.IsTerminal(int(f.Fd()))
+}
+
+// pageWriter writes events for people, each in one piece.
+func pageWriter(w io.Writer, coloured bool, width func() int, draw func(*page, *event.Event)) writeEvent {
 	return func(_ context.Context, e *event.Event) error {
-		var b bytes.Buffer
-		page{&b, coloured}.event(e)
-		_, err := w.Write(b.Bytes())
+		p := &page{coloured: coloured, width: width()}
+		draw(p, e)
+		_, err := w.Write(p.b.Bytes())
 		return err
 	}
 }

@@ -111,7 +111,7 @@ func TestTheOriginalsFileSendsWhatSeparateProcessesSend(t *testing.T) {
 	c.delete(deployments, "web")
 
 	finished := func(out *output) func() bool {
-		return func() bool { return strings.Count(out.String(), `"action":"Delete"`) == 2 }
+		return func() bool { return strings.Count(out.String(), `"kwatchman.action":"Delete"`) == 2 }
 	}
 	eventually(t, finished(logProcess.stdout), "the separate processes finish")
 	require.Equal(t, 0, w.stop())

@@ -77,7 +77,7 @@ func TestEachChangeOfADeploymentTravelsThroughDiffAndLog(t *testing.T) {
 	for i, l := range lines {
 		var m map[string]any
 		require.NoError(t, json.Unmarshal([]byte(l), &m), "line %d is JSON", i)
-		require.Equal(t, "web", m["name"])
+		require.Equal(t, "web", m["k8s.deployment.name"])
 	}
 }
 
