@@ -108,7 +108,7 @@ func TestABrokenConfigurationIsOneLineThatSaysWhatIsWrongAndWhere(t *testing.T) 
 		{name: "unknown setting", env: []string{"KW_RESSOURCES=secret-word"}, want: `unknown setting KW_RESSOURCES: did you mean KW_RESOURCES\?`},
 		{name: "unknown setting like no other", env: []string{"KW_COLOUR_OF_MONEY=secret-word"}, want: `unknown setting KW_COLOUR_OF_MONEY: want KW_CONFIG_FILE, .*KW_METRICS_ADDR`},
 		{name: "unknown setting of a function", env: []string{"KW_HANDLERS=slack", webhook, "SLACK_CLUSTERNAME=secret-word"}, want: `KW_HANDLERS: entry 1: unknown setting SLACK_CLUSTERNAME: did you mean SLACK_CLUSTER_NAME\?`},
-		{name: "setting that the shell has for something else", env: []string{"LOG_LEVEL=debug"}, want: `default handler log: unknown setting LOG_LEVEL: want LOG_FORMAT \(variables that start with LOG_ are those of the function log; unset`},
+		{name: "setting that the shell has for something else", env: []string{"LOG_LEVEL=debug"}, want: `default handler log: unknown setting LOG_LEVEL: want LOG_FORMAT, LOG_COLOR, LOG_WIDTH, LOG_LINES \(variables that start with LOG_ are those of the function log; unset`},
 		{name: "configuration that is a device", file: "c.toml", link: "/dev/null", want: `configuration file c.toml: is no regular file`},
 		{name: "configuration that leads nowhere", file: "config.toml", link: "/absent", want: `configuration file config.toml: no such file or directory`},
 		{name: "unknown setting of a function", env: []string{"DIFF_CONTEXT=3"}, want: `default handler diff: unknown setting DIFF_CONTEXT`},
