@@ -31,13 +31,16 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
 			return
 		}
 		s := c.steps[d.step]
-		if wait := s.pausedFor(); wait > 0 && d.dead == nil {
-			c.park(l, d, e, wait)
-			return
+		if d.dead == nil {
+			if wait := s.admit(); wait > 0 {
+				c.park(l, d, e, wait)
+				return
+			}
 		}
 		if e == nil {
 			var err error
 			if e, err = c.input(d); err != nil { // nothing to put into the dead letter
+				s.attempted(err)
 				c.report(d, err, "")
 				c.finish(l, d)
 				return
@@ -49,11 +52,16 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
 		}
 		d.attempts++
 		next, err := s.call(ctx, e)
+		if f, ok := errors.AsType[*failure](err); ok && f.pause > 0 {
+			s.pause(f.pause)
+		} else {
+			s.attempted(err)
+		}
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return // broken off
 		case err != nil:
-			if c.retry(l, d, e, s, err) {
+			if c.retry(l, d, e, err) {
 				return
 			}
 			d.dead, d.failures = err, 0
@@ -106,13 +114,12 @@ func (c *Chain) input(d *delivery) (*event.Event, error) {
 }
 
 // retry puts the lane aside until the next attempt, unless there is none.
-func (c *Chain) retry(l *lane, d *delivery, e *event.Event, s *step, err error) bool {
+func (c *Chain) retry(l *lane, d *delivery, e *event.Event, err error) bool {
 	f, ok := errors.AsType[*failure](err)
 	if !ok || f.permanent {
 		return false
 	}
 	if f.pause > 0 {
-		s.pause(f.pause)
 		c.park(l, d, e, f.pause)
 		return true
 	}

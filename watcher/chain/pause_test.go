@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -147,4 +148,71 @@ func TestTheWaitDoublesUpToItsMaximumWithJitter(t *testing.T) {
 		}
 		require.Greater(t, len(different), 10, "jitter")
 	}
+}
+
+// An endpoint that takes one event a second is not asked by everybody who waits
+// once a second, and is not asked less often than it could take one.
+func TestAfterAPauseFewFeelTheWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const objects = 60
+		c := prepare(t, Config{Steps: steps("http://step"), Concurrency: 16})
+		begin, last := time.Now(), time.Now().Add(-time.Hour)
+		taken, refused := 0, 0
+		var mu sync.Mutex
+		alone(t, c, func(w http.ResponseWriter, _ *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			if time.Since(last) < time.Second {
+				refused++
+				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			last = time.Now()
+			taken++
+			w.WriteHeader(http.StatusNoContent)
+		})
+		c.run()
+		for i := range objects {
+			c.push(change(fmt.Sprintf("o%d", i), 1))
+		}
+		for mu.Lock(); taken < objects; mu.Lock() {
+			mu.Unlock()
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		mu.Unlock()
+		require.Less(t, time.Since(begin), (objects+2)*time.Second, "as fast as it may be")
+		require.LessOrEqual(t, refused, 2*objects+16, "one or two refusals for each that is taken")
+		c.finish()
+	})
+}
+
+// When the endpoint is back, so is the speed.
+func TestAfterAPauseTheSpeedComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const objects = 200
+		c := prepare(t, Config{Steps: steps("http://step"), Concurrency: 16})
+		begin, asked := time.Now(), 0
+		var mu sync.Mutex
+		alone(t, c, func(w http.ResponseWriter, _ *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch asked++; {
+			case time.Since(begin) < 10*time.Second:
+				w.Header().Set("Retry-After", "30")
+				w.WriteHeader(http.StatusTooManyRequests)
+			case asked%10 == 0:
+				w.WriteHeader(http.StatusInternalServerError) // gives its attempt back
+			default:
+				w.WriteHeader(http.StatusNoContent)
+			}
+		})
+		c.run()
+		for i := range objects {
+			c.push(change(fmt.Sprintf("o%d", i), 1))
+		}
+		c.finish()
+		require.Less(t, time.Since(begin), 45*time.Second)
+	})
 }

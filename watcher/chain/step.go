@@ -45,6 +45,8 @@ type step struct {
 
 	mu      sync.Mutex
 	until   time.Time   // paused for everyone until then
+	careful bool        // after a pause: only so many attempts as are allowed
+	allowed int         // attempts that may begin while careful
 	failing bool        // it has been said, and nothing succeeded since
 	said    seldom.Line // that the step fails
 }
@@ -224,17 +226,47 @@ func (s *step) report(ctx context.Context, e *event.Event, err error) {
 	}
 }
 
-// pause holds this step back for every subject.
+// unlimited is how many attempts allowed at once are no limit any more.
+const unlimited = 16
+
+// pause holds this step back for every subject. After it one attempt feels the
+// way: an endpoint that takes a message a second is not to be asked by all who
+// wait, once a second.
 func (s *step) pause(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if until := time.Now().Add(d); until.After(s.until) {
 		s.until = until
 	}
+	s.careful, s.allowed = true, 1
 }
 
-func (s *step) pausedFor() time.Duration {
+// admit takes an attempt, or tells how long to wait for one. Who was admitted
+// calls pause or attempted.
+func (s *step) admit() (wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Until(s.until)
+	switch wait = time.Until(s.until); {
+	case wait > 0:
+		return wait
+	case !s.careful:
+		return 0
+	case s.allowed == 0:
+		return time.Second
+	}
+	s.allowed--
+	return 0
+}
+
+// attempted gives the attempt back, after a success with one more.
+func (s *step) attempted(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.careful {
+		return
+	}
+	if s.allowed++; err == nil {
+		s.allowed++
+	}
+	s.careful = s.allowed <= unlimited
 }
