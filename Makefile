@@ -59,9 +59,14 @@ test: build bin/cluster ## run all tests, with the race detector, on a real API 
 faults = KWATCHMAN_FAULTS=$(1) KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/cluster run -- \
 	$(GO) test -race -v -count=1 -timeout $(2) -run '^TestFault' $(TESTFLAGS) ./test/e2e
 
-.PHONY: test-faults
-test-faults: bin/cluster ## break things on a real API server and count what arrives (8 minutes)
+# Side by side, for the burst mostly waits: a message a second.
+.PHONY: test-faults break-things burst
+test-faults: bin/cluster ## break things on a real API server and count what arrives (10 minutes)
+	@$(MAKE) --no-print-directory -j2 break-things burst
+break-things: bin/cluster
 	$(call faults,short,20m)
+burst: bin/cluster
+	KWATCHMAN_BURST=500 bin/cluster run -- $(GO) test -race -v -count=1 -timeout 20m -run '^TestBurst' $(TESTFLAGS) ./test/e2e
 
 .PHONY: soak
 soak: bin/cluster ## the same for hours

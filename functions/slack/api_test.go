@@ -31,6 +31,7 @@ type workspace struct {
 	calls    map[string]int
 	uploads  map[string]*uploaded
 	pageSize int
+	forgets  bool // the metadata
 	// refuse may answer a call by itself: with the name of an error or a status.
 	refuse map[string]func(w http.ResponseWriter, call int) bool
 }
@@ -164,8 +165,11 @@ func (p *post) message(f url.Values) map[string]any {
 	} else if p.Replies > 0 {
 		m["thread_ts"] = p.TS
 	}
-	if f.Get("include_all_metadata") == "1" {
+	if f.Get("include_all_metadata") == "1" && p.Metadata != nil {
 		m["metadata"] = p.Metadata
+	}
+	if blocks := p.Form.Get("blocks"); blocks != "" {
+		m["blocks"] = json.RawMessage(blocks)
 	}
 	return m
 }
@@ -196,6 +200,9 @@ func (w *workspace) postMessage(f url.Values) map[string]any {
 	p := &post{Channel: channel, Thread: f.Get("thread_ts"), Form: f}
 	if json.Unmarshal([]byte(f.Get("metadata")), &p.Metadata) != nil {
 		return map[string]any{"ok": false, "error": "invalid_metadata_format"}
+	}
+	if w.forgets {
+		p.Metadata = nil
 	}
 	w.add(p)
 	return map[string]any{"ok": true, "channel": channel, "ts": p.TS}

@@ -3,6 +3,7 @@ package slack
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/slack-go/slack"
 
@@ -64,7 +65,7 @@ func (b *bot) post(ctx context.Context, channel string, at *place, e *event.Even
 	}
 	options := []slack.MsgOption{
 		slack.MsgOptionText(m.text, false),
-		slack.MsgOptionBlocks(m.blocks...),
+		slack.MsgOptionBlocks(named(m.blocks, blockName(e.Subject, e.ID))...),
 		slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl(),
 		slack.MsgOptionMetadata(slack.SlackMetadata{EventType: metadataType, EventPayload: map[string]any{
 			"id": e.ID, "subject": e.Subject,
@@ -91,6 +92,16 @@ func (b *bot) post(ctx context.Context, channel string, at *place, e *event.Even
 		at.thread = ts
 	}
 	return nil
+}
+
+// named are the blocks with a name for the first.
+func named(blocks []slack.Block, name string) []slack.Block {
+	out := slices.Clone(blocks)
+	if first, ok := out[0].(*slack.SectionBlock); ok {
+		with := *first
+		with.BlockID, out[0] = name, &with
+	}
+	return out
 }
 
 // warn says now and then what the token may not do, which costs comfort and no

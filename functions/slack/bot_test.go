@@ -75,6 +75,18 @@ func TestThreadIsFoundOnALaterPage(t *testing.T) {
 	require.Equal(t, got[0]["ts"], got[11]["thread"])
 }
 
+func TestThreadIsFoundWithoutTheMetadata(t *testing.T) {
+	w := newWorkspace(t)
+	w.forgets = true
+	h := newFunction(t, w.config())
+	for _, n := range []int{1, 1, 2, 2, 3, 3} {
+		post1(t, h, revision(n))
+	}
+	got := w.messages()
+	require.Len(t, got, 3)
+	require.Equal(t, []string{got[0]["ts"], got[0]["ts"]}, []string{got[1]["thread"], got[2]["thread"]})
+}
+
 func TestWithoutThreadsEveryMessageStandsAlone(t *testing.T) {
 	w := newWorkspace(t)
 	cfg := w.config()
@@ -209,6 +221,7 @@ func TestMissingScopesCostNoMessage(t *testing.T) {
 	}{
 		"no list":             {map[string]string{"conversations.list": "missing_scope"}, 1, true, 2}, // the answer to the first names the channel
 		"no history":          {map[string]string{"conversations.history": "missing_scope"}, 1, false, 2},
+		"unknown method":      {map[string]string{"conversations.history": "unknown_method"}, 1, false, 2},
 		"not in the channel":  {map[string]string{"conversations.history": "not_in_channel"}, 1, false, 2},
 		"no replies":          {map[string]string{"conversations.replies": "missing_scope"}, 1, false, 2},
 		"no files":            {map[string]string{"files.getUploadURLExternal": "missing_scope"}, 1, true, 0},

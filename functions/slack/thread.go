@@ -2,7 +2,11 @@ package slack
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -40,16 +44,18 @@ func (b *bot) find(ctx context.Context, channel string, e *event.Event) (place, 
 		at.channel = id
 		err = b.search(ctx, &at, e)
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return at, nil
-	case hasWord(err, "missing_scope", "not_in_channel", "channel_not_found", "not_allowed_token_type", "no_permission",
-		"method_not_supported_for_channel_type", "access_denied", "restricted_action"):
-		b.warn(&b.unread, "messages join no thread: give the app channels:read and channels:history "+
-			"(groups:… for private channels) and invite it", failure("read from Slack", err))
-		return place{channel: id}, nil
 	}
-	return at, failure("read Slack channel "+channel, err)
+	err = failure("read Slack channel "+channel, err)
+	if failed, ok := errors.AsType[*event.Error](err); !ok || failed.Status != event.StatusPermanent {
+		return at, err
+	}
+	// What the token may not read it may still be allowed to post to; if not,
+	// Slack says so next.
+	b.warn(&b.unread, "messages join no thread: give the app channels:read and channels:history "+
+		"(groups:… for private channels) and invite it", err)
+	return place{channel: id}, nil
 }
 
 func (b *bot) search(ctx context.Context, at *place, e *event.Event) error {
@@ -73,11 +79,12 @@ func (b *bot) searchHistory(ctx context.Context, at *place, e *event.Event) (rep
 		}
 		for i := range page.Messages {
 			m := &page.Messages[i].Msg
-			if !about(m, "subject", e.Subject) || m.ThreadTimestamp != "" && m.ThreadTimestamp != m.Timestamp {
+			object, same := about(m, e)
+			if !object || m.ThreadTimestamp != "" && m.ThreadTimestamp != m.Timestamp {
 				continue
 			}
 			at.thread = m.Timestamp
-			if about(m, "id", e.ID) {
+			if same {
 				at.own = m.Timestamp
 			}
 			return m.ReplyCount, nil
@@ -106,7 +113,7 @@ func (b *bot) searchReplies(ctx context.Context, at *place, e *event.Event, repl
 		}
 		for i := range found {
 			m := &found[i].Msg
-			if about(m, "id", e.ID) {
+			if _, same := about(m, e); same {
 				at.own = m.Timestamp
 			}
 			for _, f := range m.Files {
@@ -121,7 +128,31 @@ func (b *bot) searchReplies(ctx context.Context, at *place, e *event.Event, repl
 	return nil
 }
 
-// about tells whether a message is one of kwatchman's with this in its metadata.
-func about(m *slack.Msg, key, value string) bool {
-	return m.Metadata.EventType == metadataType && m.Metadata.EventPayload[key] == value
+// about tells whether a message is about the object of e, and whether it is the
+// one about e itself. Metadata says so; where Slack keeps it back, the name of
+// the first block.
+func about(m *slack.Msg, e *event.Event) (object, same bool) {
+	if m.Metadata.EventType == metadataType {
+		data := m.Metadata.EventPayload
+		return data["subject"] == e.Subject, data["id"] == e.ID
+	}
+	if len(m.Blocks.BlockSet) == 0 {
+		return false, false
+	}
+	name := m.Blocks.BlockSet[0].ID()
+	return strings.HasPrefix(name, blockName(e.Subject, "")), name == blockName(e.Subject, e.ID)
+}
+
+// blockName names the first block of a message: the same for the same event.
+func blockName(subject, id string) string {
+	name := "kwatchman." + digest(subject) + "."
+	if id != "" {
+		name += digest(id)
+	}
+	return name
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
 }

@@ -2,8 +2,6 @@ package slack
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"strings"
 
@@ -40,7 +38,6 @@ func (b *bot) upload(ctx context.Context, at place, e *event.Event) error {
 // fileName names the file of an event: the same for every attempt, and no other
 // event's.
 func fileName(e *event.Event) string {
-	sum := sha256.Sum256([]byte(e.ID))
 	name := strings.Map(func(r rune) rune {
 		if r == '-' || r == '.' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' {
 			return r
@@ -54,5 +51,5 @@ func fileName(e *event.Event) string {
 	if e.Payload != nil && strings.HasPrefix(e.Payload.ContentType, "text/x-diff") {
 		suffix = ".diff"
 	}
-	return name + "-" + hex.EncodeToString(sum[:4]) + suffix
+	return name + "-" + digest(e.ID)[:8] + suffix
 }
