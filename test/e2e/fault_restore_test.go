@@ -25,7 +25,8 @@ import (
 type backup struct {
 	*cluster
 	dir, saved string
-	commands   [][]string // of etcd and the API server
+	binary     string     // of both servers
+	commands   [][]string // of etcd and the API server, whose first argument is the name
 	running    []*exec.Cmd
 }
 
@@ -56,6 +57,8 @@ func newBackup(t *testing.T) *backup {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		require.NoError(t, err)
 		b.commands = append(b.commands, strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"))
+		b.binary, err = os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		require.NoError(t, err)
 	}
 	for _, name := range []string{"kube-apiserver", "etcd"} {
 		pid := b.pid(name)
@@ -108,7 +111,8 @@ func (b *backup) launch(name string, command []string) {
 	log, err := os.Create(filepath.Join(b.dir, "test-"+name+".log"))
 	require.NoError(b.t, err)
 	defer func() { _ = log.Close() }() // the server has its own
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.Command(b.binary)
+	cmd.Args = command
 	cmd.Dir, cmd.Stdout, cmd.Stderr = b.dir, log, log
 	require.NoError(b.t, cmd.Start())
 	b.running = append(b.running, cmd)
