@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +32,8 @@ type workspace struct {
 	posted   []*post           // oldest first
 	calls    map[string]int
 	uploads  map[string]*uploaded
-	pageSize int
+	pageSize int  // of messages
+	listed   int  // channels on a page
 	forgets  bool // the metadata
 	// refuse may answer a call by itself: with the name of an error or a status.
 	refuse map[string]func(w http.ResponseWriter, call int) bool
@@ -50,7 +53,7 @@ func newWorkspace(t *testing.T) *workspace {
 	t.Helper()
 	w := &workspace{
 		t: t, channels: map[string]string{"changes": changes, "team-shop": "C0TEAMSHOP"}, calls: map[string]int{},
-		uploads: map[string]*uploaded{}, pageSize: 100, refuse: map[string]func(http.ResponseWriter, int) bool{},
+		uploads: map[string]*uploaded{}, pageSize: 100, listed: 100, refuse: map[string]func(http.ResponseWriter, int) bool{},
 	}
 	server := httptest.NewServer(w)
 	t.Cleanup(server.Close)
@@ -118,11 +121,17 @@ func refusing(word string, which ...int) func(http.ResponseWriter, int) bool {
 }
 
 func (w *workspace) list(f url.Values) map[string]any {
-	var out []map[string]any
-	for name, id := range w.channels {
-		out = append(out, map[string]any{"id": id, "name": name})
+	names := slices.Sorted(maps.Keys(w.channels))
+	from, _ := strconv.Atoi(f.Get("cursor"))
+	to, next := min(from+w.listed, len(names)), ""
+	if to < len(names) {
+		next = strconv.Itoa(to)
 	}
-	return map[string]any{"ok": true, "channels": out}
+	var out []map[string]any
+	for _, name := range names[from:to] {
+		out = append(out, map[string]any{"id": w.channels[name], "name": name})
+	}
+	return map[string]any{"ok": true, "channels": out, "response_metadata": map[string]any{"next_cursor": next}}
 }
 
 // page cuts a list as Slack does, with the index as cursor.

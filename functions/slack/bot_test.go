@@ -266,6 +266,36 @@ func TestWithoutTheScopeForPrivateChannelsThePublicOnesAreListed(t *testing.T) {
 	require.Equal(t, 2, w.called("conversations.list"), "and not once a message")
 }
 
+// A workspace may have more channels than there is time to list at once, and
+// more than are listed at all.
+func TestAListOfChannelsGoesOnWhereItEnded(t *testing.T) {
+	w := newWorkspace(t)
+	w.listed = 1
+	for i := range 30 {
+		w.channels[fmt.Sprintf("a%02d", i)] = fmt.Sprintf("C0000000%02d", i)
+	}
+	h := newFunction(t, w.config())
+	ctx, cancel := context.WithCancel(t.Context())
+	w.refuse["conversations.list"] = func(_ http.ResponseWriter, call int) bool {
+		if call == 13 {
+			cancel() // whether the answer still arrives is all the same
+		}
+		return false
+	}
+	_, err := h(ctx, revision(1))
+	require.ErrorIs(t, err, context.Canceled)
+	post1(t, h, revision(1))
+	require.LessOrEqual(t, w.called("conversations.list"), 13+20)
+	require.Equal(t, 1, w.called("conversations.history"), "the 31st was found: 20 pages from the first on do not reach it")
+	post1(t, h, revision(1))
+	require.Len(t, w.messages(), 1)
+
+	beyond := newFunction(t, Config{Token: botToken, Channel: "#team-shop", Threads: true, APIURL: w.url + "/api"})
+	post1(t, beyond, revision(2))
+	post1(t, beyond, revision(3))
+	require.Equal(t, w.messages()[1]["ts"], w.messages()[2]["thread"])
+}
+
 func TestADeletedThreadIsBegunAnew(t *testing.T) {
 	w := newWorkspace(t)
 	h := newFunction(t, w.config())

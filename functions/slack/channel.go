@@ -2,7 +2,6 @@ package slack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -53,6 +52,7 @@ type channels struct {
 	api    *slack.Client
 	turn   chan struct{} // held by who reads or writes the rest
 	ids    map[string]string
+	cursor string // of the page to list next
 	listed time.Time
 }
 
@@ -87,24 +87,29 @@ func (c *channels) id(ctx context.Context, channel string) (string, error) {
 	return c.ids[channel], nil
 }
 
+// list reads the names of all channels, from where an attempt that ended early
+// stopped. What lies behind the last page is posted to by its name, and known
+// from then on.
 func (c *channels) list(ctx context.Context, types ...string) error {
-	cursor := ""
 	for range channelPages {
 		found, next, err := c.api.GetConversationsContext(ctx, &slack.GetConversationsParameters{
-			Cursor: cursor, ExcludeArchived: true, Limit: channelPage, Types: types,
+			Cursor: c.cursor, ExcludeArchived: true, Limit: channelPage, Types: types,
 		})
 		if err != nil {
+			if ctx.Err() == nil {
+				c.cursor = "" // it may be the cursor that Slack does not like
+			}
 			return err
 		}
 		for _, f := range found {
 			c.ids["#"+f.Name] = f.ID
 		}
-		if next == "" {
+		if c.cursor = next; next == "" {
 			return nil
 		}
-		cursor = next
 	}
-	return errors.New("more channels than pages")
+	c.cursor = ""
+	return nil
 }
 
 // learn keeps the id that Slack answered for a channel.
