@@ -19,7 +19,9 @@ const (
 	relistAfter    = time.Minute
 )
 
-var isChannelID = regexp.MustCompile(`^[CGD][A-Z0-9]{7,20}$`)
+// isChannelID tells an id, of a channel, a conversation or a user, from a name,
+// which has no capitals.
+var isChannelID = regexp.MustCompile(`^[CDGUW][A-Z0-9]{7,20}$`)
 
 // channelName is the channel for an event: an id, or a name with its #. That an
 // event leads to none is an error which says what to do.

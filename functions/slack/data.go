@@ -88,6 +88,7 @@ var functions = template.FuncMap{
 	"urlquery":   func(v any) string { return url.QueryEscape(text(v)) },
 	"replace":    func(from, to string, v any) string { return strings.ReplaceAll(text(v), from, to) },
 	"match":      func(pattern string, v any) (bool, error) { return regexp.MatchString(pattern, text(v)) },
+	"items":      items,
 	"plain":      text,
 	"escape":     escape,
 }
@@ -145,6 +146,14 @@ func index(v any, keys ...any) any {
 		}
 	}
 	return or(v, "")
+}
+
+// items is what a range goes over: nothing, where there is nothing.
+func items(v any) any {
+	if v == nil || v == "" {
+		return []any{}
+	}
+	return v
 }
 
 // or is v, unless it is nothing.

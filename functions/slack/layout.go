@@ -43,35 +43,41 @@ type lenient struct {
 	failed   seldom.Line
 }
 
-func (l *lenient) text(d data) string {
+// text is the output, and whether there is one.
+func (l *lenient) text(d data) (out string, ok bool) {
 	if l.template == nil {
-		return ""
+		return "", false
 	}
 	out, err := l.template.text(d)
 	if err != nil {
 		if l.failed.Due() {
 			slog.Warn("a template fails; the message goes without it", "err", err, "subject", d.text("Subject"))
 		}
-		return ""
+		return "", false
 	}
-	return strings.TrimSpace(clean(out))
+	return strings.TrimSpace(clean(out)), true
 }
 
 // line is the output as one line, cut to what a title may be.
 func (l *lenient) line(d data) string {
-	return cutMarkup(strings.Join(strings.Fields(l.text(d)), " "), maxTitle)
+	out, _ := l.text(d)
+	return cutMarkup(strings.Join(strings.Fields(out), " "), maxTitle)
 }
 
 // url is the output in a form that may stand in a link; anything but an
 // absolute http or https URL is none.
 func (l *lenient) url(d data) string {
-	out := l.text(d)
-	if !isURL(out) || strings.ContainsFunc(out, unicode.IsSpace) || utf8.RuneCountInString(out) > maxURL {
+	out, _ := l.text(d)
+	if !isURL(out) || strings.ContainsFunc(out, unicode.IsSpace) {
 		return ""
 	}
 	u, err := url.Parse(out)
 	if err != nil {
 		return ""
 	}
-	return strings.NewReplacer("&", "&amp;", "<", "%3C", ">", "%3E", "|", "%7C").Replace(u.String())
+	link := strings.NewReplacer("&", "&amp;", "<", "%3C", ">", "%3E", "|", "%7C").Replace(u.String())
+	if utf8.RuneCountInString(link) > maxURL {
+		return ""
+	}
+	return link
 }

@@ -45,9 +45,11 @@ func (l *layout) message(e *event.Event) *message {
 		m.text += ": " + s
 	}
 	m.blocks = append(m.blocks, titleBlock(e.Action, title, l.link.url(d), markup), contextBlock(d, e.Time))
-	if body := l.body.text(d); body != "" {
-		shown, whole := cutBody(body, maxText-frame)
-		m.blocks, m.cut = append(m.blocks, section(shown)), !whole
+	if body, ok := l.body.text(d); ok {
+		if body != "" { // else the title says all
+			shown, whole := cutBody(body, maxText-frame)
+			m.blocks, m.cut = append(m.blocks, section(shown)), !whole
+		}
 		return m
 	}
 	s := summary(e, maxText)

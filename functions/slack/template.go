@@ -113,6 +113,7 @@ func (r *rewriter) list(l *parse.ListNode, root bool) {
 			r.branch(&n.BranchNode, root, root)
 		case *parse.RangeNode:
 			r.branch(&n.BranchNode, root, false)
+			n.Pipe.Cmds = append(n.Pipe.Cmds, call("items"))
 		case *parse.WithNode:
 			r.branch(&n.BranchNode, root, false)
 		case *parse.TemplateNode:

@@ -81,7 +81,7 @@ func (b *bench) start(ctx context.Context, s subject, kubeconfig string, steps i
 // logged takes a line of the built-in log, which names the event.
 func (r *running) logged(line []byte) {
 	at := time.Now()
-	_, rest, ok := bytes.Cut(line, []byte(`"id":"`))
+	_, rest, ok := bytes.Cut(line, []byte(`"cloudevents.event_id":"`))
 	id, _, end := bytes.Cut(rest, []byte(`"`))
 	if !ok || !end {
 		return // not a change; what is missing is noticed
