@@ -42,10 +42,10 @@ func TestTemplatesReadTheEvent(t *testing.T) {
 		"{{ .Object.spec.replicas }} {{ .Object.spec.share }} {{ .Object.spec.big }}":                  "3 0.5 12345678901234567890",
 		"{{ if gt .Object.spec.replicas 2 }}many{{ end }}{{ if eq .Object.spec.on true }} on{{ end }}": "many on",
 		"{{ len .Object.spec.containers }} {{ .Object.metadata.labels }}":                              `1 {"app.kubernetes.io/part-of":"till","team":"shop"}`,
-		"{{ range .Object.spec.containers }}{{ .name }} {{ .image }}{{ .nothing.at }}{{ end }}": "app web:1.5",
-		"{{ range $k, $v := .Object.metadata.labels }}{{ $k }}={{ $v }} {{ end }}":             "app.kubernetes.io/part-of=till team=shop ",
+		"{{ range .Object.spec.containers }}{{ .name }} {{ .image }}{{ .nothing.at }}{{ end }}":        "app web:1.5",
+		"{{ range $k, $v := .Object.metadata.labels }}{{ $k }}={{ $v }} {{ end }}":                     "app.kubernetes.io/part-of=till team=shop ",
 		// What is missing is empty, however deep.
-		"[{{ range .Object.spec.volumes }}x{{ else }}none{{ end }}{{ range $k, $v := .Object.metadata.annotations.a }}x{{ end }}]": "[none]",
+		"[{{ range .Object.spec.volumes }}x{{ else }}none{{ end }}{{ range $k, $v := .Object.metadata.annotations.a }}x{{ end }}]":            "[none]",
 		"[{{ .Object.metadata.annotations.a.b.c }}{{ .Object.spec.none }}{{ .Object.spec.none.x }}{{ .Object.metadata.name.x }}]":             "[]",
 		`[{{ index .Object.metadata.annotations "a" }}{{ index .Object.spec.containers 7 }}{{ index .Name 0 }}{{ index .Object.spec true }}]`: "[]",
 		"[{{ with .Object.metadata.annotations.owner }}{{ . }}{{ else }}nobody{{ end }}]":                                                     "[nobody]",
@@ -139,7 +139,7 @@ func TestTheTitleLeadsWhereTheTemplateSays(t *testing.T) {
 		"{{ .Object.metadata.annotations.link }}": "🟡 *UPDATE Deployment shop/a b|c&gt;&amp;d*",
 		"https://x/{{ .Name }}":                   "🟡 *UPDATE Deployment shop/a b|c&gt;&amp;d*", // a space
 		"/relative":                               "🟡 *UPDATE Deployment shop/a b|c&gt;&amp;d*",
-		"https://x/?" + strings.Repeat("&", 500): "🟡 *UPDATE Deployment shop/a b|c&gt;&amp;d*", // longer when escaped
+		"https://x/?" + strings.Repeat("&", 500):  "🟡 *UPDATE Deployment shop/a b|c&gt;&amp;d*", // longer when escaped
 		"https://x/" + strings.Repeat("a", 2000):  "🟡 *UPDATE Deployment shop/a b|c&gt;&amp;d*",
 	} {
 		require.Equal(t, want, blockTexts(t, postedBy(t, Config{Link: link}, e))[0], link)
