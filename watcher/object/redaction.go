@@ -116,16 +116,17 @@ func (w *walker) strength(name []byte) credential.Strength {
 	return s
 }
 
+// blank goes behind what separates: most often it is one byte, or none.
 func (w *walker) blank() {
 	for w.pos < len(w.raw) {
-		switch w.raw[w.pos] {
-		case ' ', '\t', '\n', '\r', ',', ':':
-			w.pos++
-		default:
+		if c := w.raw[w.pos]; c == '"' || c > ':' || !separates[c] {
 			return
 		}
+		w.pos++
 	}
 }
+
+var separates = [256]bool{' ': true, '\t': true, '\n': true, '\r': true, ',': true, ':': true}
 
 // value goes behind the next value.
 func (w *walker) value(u under) {

@@ -47,7 +47,7 @@ const maxName = 253
 // hasStem is a quick no for most names.
 func hasStem[T string | []byte](name T) bool {
 	for i := 0; i+2 < len(name); i++ {
-		if begins[name[i]] && isStem(name[i], name[i+1], name[i+2]) {
+		if starts[pairOf(name[i], name[i+1])]&stemStart != 0 && isStem(name[i], name[i+1], name[i+2]) {
 			return true
 		}
 	}

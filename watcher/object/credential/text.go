@@ -14,7 +14,8 @@ type Span struct{ Start, End int }
 // token, and no name with a value.
 const minText = 6
 
-// Suspicious is a quick no for most texts; b may be as JSON writes it.
+// Suspicious is a quick no for most texts; b may be as JSON writes it. A
+// password in a URL or in a data source name has an @ behind it.
 func (r *Rules) Suspicious(b []byte) bool {
 	if r != nil && len(r.values)+len(r.more) > 0 {
 		return true
@@ -23,80 +24,139 @@ func (r *Rules) Suspicious(b []byte) bool {
 		return false
 	}
 	mark, stem := false, false // what stands between a name and a value, and a name
-	for i, c := range b {
-		switch c {
-		case '=', ' ', '<':
-			mark = true
-		case '@':
-			return true
-		case ':':
-			if mark = true; i+2 < len(b) && b[i+1] == '/' && b[i+2] == '/' {
+	for i := 0; i+1 < len(b); i++ {
+		c := b[i]
+		found := starts[pairOf(c, b[i+1])]
+		if found == 0 && !marks[c] {
+			continue
+		}
+		switch {
+		case c == '@':
+			if !isDigest(b, i) {
 				return true
 			}
-		default:
-			if begins[c] && i+2 < len(b) {
-				stem = stem || isStem(b[i], b[i+1], b[i+2])
-				if len(b) >= minToken && isShape(c, b[i+1], b[i+2]) {
-					return true
-				}
-			}
+		case marks[c]:
+			mark = true
 		}
-		if mark && stem {
+		if found&stemStart != 0 && !stem && i+2 < len(b) {
+			stem = isStem(c, b[i+1], b[i+2])
+		}
+		if found&shapeStart != 0 && len(b) >= minToken && shapeAt(b, i) != 0 || mark && stem {
 			return true
 		}
 	}
-	return false
+	return b[len(b)-1] == '@'
 }
 
-// begins are the first bytes of what isStem and isShape know.
-var begins = func() (t [256]bool) {
-	for _, c := range "pPsStTkKcCaAjJegxrhHndDbB" {
-		t[c] = true
+// marks are what stands between a name and a value, and in front of a host.
+var marks = [256]bool{'=': true, ':': true, ' ': true, '<': true, '@': true}
+
+// isDigest tells the @ of an image's digest from that behind a password.
+func isDigest[T string | []byte](b T, i int) bool {
+	return len(b)-i > len("@sha256:") && string(b[i:i+len("@sha256:")]) == "@sha256:"
+}
+
+// What a pair of letters may begin.
+const (
+	stemStart = 1 << iota
+	shapeStart
+)
+
+// starts is a quick no for nearly every place in a text: by the first two
+// letters, whatever their case, of what isStem and shapeAt know.
+var starts = func() (t [1 << 10]uint8) {
+	for flag, words := range map[uint8]string{
+		stemStart:  "pa pw se sa to ke cr co au jw do ht",
+		shapeStart: "ey gh gi gl xo xa AK AS AI rk sk SG np py hv ho do di ap be ba",
+	} {
+		for w := range strings.FieldsSeq(words) {
+			t[pairOf(w[0], w[1])] |= flag
+		}
 	}
 	return t
 }()
 
-// isShape tells whether a token of a known shape, or the scheme in front of
-// one, may begin with these three bytes.
-func isShape(a, b, c byte) bool {
-	switch a {
-	case 'e':
-		return b == 'y' && c == 'J'
-	case 'g': // ghp_, github_pat_, glpat-
-		return b == 'h' || b == 'i' && c == 't' || b == 'l' && c == 'p'
-	case 'x':
-		return b == 'o' && c == 'x' || b == 'a' && c == 'p'
-	case 'A':
-		return b == 'K' && c == 'I' || b == 'S' && c == 'I' || b == 'I' && c == 'z'
-	case 'r':
-		return b == 'k' && c == '_'
-	case 's':
-		return b == 'k' && (c == '_' || c == '-')
-	case 'S':
-		return b == 'G' && c == '.'
-	case 'h': // hvs., hooks.slack.com
-		return b == 'v' && c == 's' || b == 'o' && c == 'o'
-	case 'n':
-		return b == 'p' && c == 'm'
-	case 'd':
-		return b == 'o' && c == 'p' || b == 'i' && c == 's'
-	case 'p':
-		return b == 'y' && c == 'p'
-	case 'a': // api.telegram.org
-		return b == 'p' && c == 'i'
-	case 'b', 'B': // bearer, basic
-		return b|0x20 == 'e' && c|0x20 == 'a' || b|0x20 == 'a' && c|0x20 == 's'
-	}
-	return false
-}
+// pairOf is where starts has a pair: letters apart from their case, and other
+// bytes somewhere.
+func pairOf(a, b byte) int { return int(a&31)<<5 | int(b&31) }
 
-func mayHoldShape(text string) bool {
-	for i := 0; i+2 < len(text); i++ {
-		if begins[text[i]] && isShape(text[i], text[i+1], text[i+2]) {
-			return true
+// shape is a set of regular expressions that a token may be found by.
+type shape uint8
+
+const (
+	jwtShape shape = 1 << iota
+	prefixShape
+	hookShape
+	schemeShape
+)
+
+// shapeAt tells which tokens, or schemes in front of one, may begin at i: those
+// whose fixed part stands there. It spares nearly all texts the expressions.
+func shapeAt[T string | []byte](text T, i int) shape {
+	switch text[i] {
+	case 'e':
+		return at(text, i, jwtShape, "eyJ")
+	case 'g':
+		return at(text, i, prefixShape, "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-")
+	case 'x':
+		return at(text, i, prefixShape, "xox", "xapp-")
+	case 'A':
+		return at(text, i, prefixShape, "AKIA", "ASIA", "AIza")
+	case 'r':
+		return at(text, i, prefixShape, "rk_")
+	case 's':
+		return at(text, i, prefixShape, "sk_", "sk-")
+	case 'S':
+		return at(text, i, prefixShape, "SG.")
+	case 'n':
+		return at(text, i, prefixShape, "npm_")
+	case 'p':
+		return at(text, i, prefixShape, "pypi-")
+	case 'h':
+		return at(text, i, prefixShape, "hvs.") | at(text, i, hookShape, "hooks.slack.com")
+	case 'd':
+		return at(text, i, prefixShape, "dop_v1_") | at(text, i, hookShape, "discord")
+	case 'a':
+		return at(text, i, hookShape, "api.telegram.org")
+	case 'b', 'B':
+		if folded(text, i, "bearer") || folded(text, i, "basic") {
+			return schemeShape
 		}
 	}
-	return false
+	return 0
+}
+
+// at is found if one of the words stands at i.
+func at[T string | []byte](text T, i int, found shape, words ...string) shape {
+	for _, w := range words {
+		if len(text)-i >= len(w) && string(text[i:i+len(w)]) == w {
+			return found
+		}
+	}
+	return 0
+}
+
+// folded tells whether a word in lower case stands at i, in any case.
+func folded[T string | []byte](text T, i int, word string) bool {
+	if len(text)-i < len(word) {
+		return false
+	}
+	for n := range len(word) {
+		if text[i+n]|0x20 != word[n] {
+			return false
+		}
+	}
+	return true
+}
+
+// shapesIn is which tokens may be in a text.
+func shapesIn(text string) (all shape) {
+	for i := 0; i+1 < len(text); i++ {
+		if starts[pairOf(text[i], text[i+1])]&shapeStart != 0 {
+			all |= shapeAt(text, i)
+		}
+	}
+	return all
 }
 
 // minToken is the length of the shortest token of a known shape.
@@ -129,7 +189,7 @@ func (r *Rules) Text(dst []Span, text string, prose bool) []Span {
 	}
 	if r.has(URLs) {
 		dst = urls(dst, text)
-		if strings.Contains(text, "@") {
+		if strings.Contains(text, "@tcp(") || strings.Contains(text, "@udp(") || strings.Contains(text, "@unix(") {
 			add(dsn)
 		}
 	}
@@ -149,13 +209,23 @@ func (r *Rules) Text(dst []Span, text string, prose bool) []Span {
 
 // tokens finds what looks like a token by itself.
 func (r *Rules) tokens(dst []Span, text string) []Span {
-	if len(text) < minToken || !mayHoldShape(text) {
+	if len(text) < minToken {
 		return dst
 	}
-	for _, re := range []*regexp.Regexp{jwt, shapes, hooks} {
-		for _, m := range re.FindAllStringSubmatchIndex(text, -1) {
+	may := shapesIn(text)
+	for _, s := range []struct {
+		shape shape
+		re    *regexp.Regexp
+	}{{jwtShape, jwt}, {prefixShape, shapes}, {hookShape, hooks}} {
+		if may&s.shape == 0 {
+			continue
+		}
+		for _, m := range s.re.FindAllStringSubmatchIndex(text, -1) {
 			dst = append(dst, group(m))
 		}
+	}
+	if may&schemeShape == 0 {
+		return dst
 	}
 	for _, m := range scheme.FindAllStringSubmatchIndex(text, -1) {
 		if s := text[m[2]:m[3]]; len(s) >= 20 || strings.ContainsAny(s, "0123456789") {
@@ -194,6 +264,8 @@ func merged(all []Span, start int, text string) []Span {
 	return all[:start+len(out)]
 }
 
+var endsURL = [256]bool{' ': true, '\t': true, '\r': true, '\n': true, '"': true, '\'': true, '`': true, '<': true, '>': true, '|': true, '\\': true}
+
 // maxAuthority bounds the part of a URL that is looked at, in bytes.
 const maxAuthority = 512
 
@@ -207,7 +279,7 @@ func urls(dst []Span, text string) []Span {
 		}
 		start := at + i + len("://")
 		end := start
-		for end < len(text) && end-start < maxAuthority && !strings.ContainsRune(" \t\r\n\"'`<>|\\", rune(text[end])) {
+		for end < len(text) && end-start < maxAuthority && !endsURL[text[end]] {
 			end++
 		}
 		at = start
