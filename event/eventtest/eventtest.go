@@ -13,10 +13,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/event/conform"
 )
 
 // Target is the function under test.
@@ -41,53 +43,36 @@ type Target struct {
 	Logs func() string
 }
 
-// Run checks that target keeps the handler protocol. While it runs a Handler,
+// Run checks that target keeps the handler protocol, in every point: what
+// package conform calls advice is a failure here. While it runs a Handler,
 // slog's default logger is its own, so it is not for parallel tests.
 func Run(t *testing.T, target Target) {
 	t.Helper()
-	s := newSuite(t, target)
-	for _, c := range []struct {
-		promise string
-		check   func(*testing.T, *suite)
-	}{
-		{"continues with the same context and the members it does not know", keepsContext},
-		{"continues with an object of any scope and name", takesAnyObject},
-		{"stops with an empty 204 and a reason", stopsWithReason},
-		{"stops at once when continue is false", stopsOnContinueFalse},
-		{"refuses an event that lacks an attribute", refusesMissingAttribute},
-		{"refuses what is no event of the contract", refusesBadEvents},
-		{"refuses any method but POST", refusesOtherMethods},
-		{"refuses a body over the limit and no smaller one", refusesLargeBody},
-		{"gives 32 clients at once an answer of their own", serves32Clients},
-	} {
-		t.Run(c.promise, func(t *testing.T) { c.check(t, s) })
-	}
-	t.Run("keeps its secrets", func(t *testing.T) { keepsSecrets(t, s) })
-}
-
-// suite is one run against one target.
-type suite struct {
-	Target
-	url    string
-	client *http.Client
-	logged *buffer // of slog's default logger
-	seen   *buffer // every answer as text: status, headers and body
-}
-
-func newSuite(t *testing.T, target Target) *suite {
-	t.Helper()
 	require.NotEqual(t, target.Handler == nil, target.URL == "", "Target needs either Handler or URL")
-	s := &suite{Target: target, url: target.URL, logged: &buffer{}, seen: &buffer{}}
+	var logged, seen buffer
 	if target.Handler != nil {
-		captureLogs(t, s.logged)
+		captureLogs(t, &logged)
 		server := httptest.NewServer(target.Handler)
 		t.Cleanup(server.Close)
-		s.url = server.URL
+		target.URL = server.URL
 	}
-	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}, Timeout: clientTimeout}
-	t.Cleanup(s.client.CloseIdleConnections)
-	return s
+	results, err := conform.Run(t.Context(), conform.Options{
+		URL: target.URL, Timeout: clientTimeout, Continues: &target.Continues, Stops: target.Stops, Seen: &seen,
+	})
+	require.NoError(t, err)
+	for _, r := range results {
+		t.Run(r.Name, func(t *testing.T) {
+			require.Positive(t, r.Cases, "answers")
+			for _, f := range r.Findings {
+				t.Errorf("%s: %s", f.Case, f.Text)
+			}
+		})
+	}
+	t.Run("secrets kept", func(t *testing.T) { keepsSecrets(t, target, &logged, &seen) })
 }
+
+// clientTimeout is longer than conform's: tests share the machine.
+const clientTimeout = time.Minute
 
 // captureLogs sends slog's default logger, and with it package log, to w until
 // the test ends.
@@ -102,16 +87,16 @@ func captureLogs(t *testing.T, w *buffer) {
 	})
 }
 
-func keepsSecrets(t *testing.T, s *suite) {
-	logs := s.logged.String()
-	if s.Logs != nil {
-		logs += s.Logs()
+func keepsSecrets(t *testing.T, target Target, logged, seen *buffer) {
+	logs := logged.String()
+	if target.Logs != nil {
+		logs += target.Logs()
 	}
-	for i, secret := range s.Secrets {
+	for i, secret := range target.Secrets {
 		require.NotEmpty(t, secret, "secret %d", i)
 		for _, form := range []string{secret, url.PathEscape(secret), url.QueryEscape(secret)} {
 			require.False(t, strings.Contains(logs, form), "secret %d is in the function's log", i)
-			require.False(t, strings.Contains(s.seen.String(), form), "secret %d is in an answer", i)
+			require.False(t, strings.Contains(seen.String(), form), "secret %d is in an answer", i)
 		}
 	}
 }
