@@ -64,9 +64,9 @@ faults = KWATCHMAN_FAULTS=$(1) KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/clust
 test-faults: bin/cluster ## break things on a real API server and count what arrives (10 minutes)
 	@$(MAKE) --no-print-directory -j2 break-things burst
 break-things: bin/cluster
-	$(call faults,short,20m)
+	$(call faults,short,60m)
 burst: bin/cluster
-	KWATCHMAN_BURST=500 bin/cluster run -- $(GO) test -race -v -count=1 -timeout 20m -run '^TestBurst' $(TESTFLAGS) ./test/e2e
+	KWATCHMAN_BURST=500 bin/cluster run -- $(GO) test -race -v -count=1 -timeout 40m -run '^TestBurst' $(TESTFLAGS) ./test/e2e
 
 .PHONY: soak
 soak: bin/cluster ## the same for hours

@@ -62,6 +62,13 @@ func check(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	}
 	of := checkState(r, cfg)
 	checkDeadLetter(ctx, r, cfg, ch)
+	if cfg.Record != "" {
+		if _, err := recording(cfg); err != nil {
+			r.problem("recording", cfg.Record, "", err.Error())
+		} else {
+			r.row("recording", cfg.Record, "", "ok")
+		}
+	}
 	checkCluster(ctx, r, cfg, of)
 	for _, s := range ch.Check(ctx) {
 		if s.Err != nil {
@@ -124,7 +131,7 @@ func checkDeadLetter(ctx context.Context, r *report, cfg *config.Config, ch *cha
 		r.row("dead letter", path, "file", "ok, the folder is made at the start")
 		return
 	}
-	err := notTheState(cfg, path)
+	err := notTheState(cfg, "KW_DEAD_LETTER", path)
 	if err == nil {
 		err = deadletter.Check(path)
 	}

@@ -66,6 +66,9 @@ func command(name string, functions map[string]Function) *cobra.Command {
 		},
 		rbacCommand(name, load),
 		replayCommand(name, load, functions),
+		explainCommand(name, load, functions),
+		sendCommand(name, load, functions),
+		conformCommand(name),
 	)
 	complete(root)
 	root.InitDefaultCompletionCmd()
@@ -119,6 +122,9 @@ Usage: %[1]s               watch until stopped
        %[1]s check         check configuration, permissions and handlers, and change nothing
        %[1]s rbac          print the least role for the configuration
        %[1]s replay FILE   send the events of a dead letter again
+       %[1]s explain FILE  say at which step recorded events stop and why, and send nothing
+       %[1]s send [URL …]  send an event along a chain and print each answer
+       %[1]s conform URL   check that an endpoint keeps the handler protocol
        %[1]s completion    print the completion for bash, zsh, fish or powershell
        %[1]s version       print the version
 
@@ -128,7 +134,7 @@ Settings, as environment variables or flags, which go first (default in brackets
 	if err := settings.Usage(w, config.Prefix, &cfg, "K_SINK\tset by Knative, with K_CE_OVERRIDES and K_CA_CERTS: where all events go"); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintln(w, "\nLong flags: --config, --namespace, --label-selector, --kubeconfig, --log-level, --help, --version")
+	_, _ = fmt.Fprintln(w, "\nLong flags: --config, --namespace, --label-selector, --handlers, --kubeconfig, --log-level, --record, --help, --version")
 	if len(functions) == 0 {
 		return nil
 	}

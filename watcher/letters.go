@@ -45,7 +45,7 @@ func deadLetter(cfg *config.Config, ch *chain.Chain) (letters, error) {
 	if path == "" {
 		return letters{close: func() {}}, nil
 	}
-	if err := notTheState(cfg, path); err != nil {
+	if err := notTheState(cfg, "KW_DEAD_LETTER", path); err != nil {
 		return letters{}, err
 	}
 	file, err := deadletter.NewFile(path)
@@ -55,10 +55,10 @@ func deadLetter(cfg *config.Config, ch *chain.Chain) (letters, error) {
 	return letters{file, func() {}}, nil
 }
 
-// notTheState refuses a dead letter that is the file of the state.
-func notTheState(cfg *config.Config, path string) error {
+// notTheState refuses a file that is the file of the state.
+func notTheState(cfg *config.Config, setting, path string) error {
 	if cfg.StateDir != "" && sameFile(path, filepath.Join(cfg.StateDir, state.FileName)) {
-		return fmt.Errorf("KW_DEAD_LETTER: %s is the state itself: want another file", path)
+		return fmt.Errorf("%s: %s is the state itself: want another file", setting, path)
 	}
 	return nil
 }

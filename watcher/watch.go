@@ -44,6 +44,9 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 		return err
 	}
 	defer letters.close()
+	if err := recordTo(cfg, ch, log); err != nil {
+		return err
+	}
 	f, p, err := reach(ctx, cfg, st, zip, log)
 	if err != nil {
 		return err

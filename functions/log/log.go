@@ -5,6 +5,7 @@
 package log
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,11 +47,37 @@ func New(cfg Config) (event.Handler, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, e event.Event) (*event.Event, error) {
+		if would, ok := event.Rehearsing(ctx); ok {
+			return &e, rehearse(ctx, cfg, out, &e, would)
+		}
 		if err := write(ctx, &e); err != nil {
 			return nil, fmt.Errorf("write change: %w", err)
 		}
 		return &e, nil
 	}, nil
+}
+
+// rehearse says what would be written to out.
+func rehearse(ctx context.Context, cfg Config, out io.Writer, e *event.Event, would func(string)) error {
+	if cfg.Format == "" {
+		cfg.Format = formatFor(out)
+	}
+	if cfg.Format == "compact" {
+		cfg.Width = widthOf(cfg.Width, out)
+	}
+	if coloured, _ := colours(cfg.Color, out); coloured { // New has checked it
+		cfg.Color = "always"
+	}
+	var b bytes.Buffer
+	write, err := writer(cfg, &b)
+	if err == nil {
+		err = write(ctx, e)
+	}
+	if err != nil {
+		return fmt.Errorf("write change: %w", err)
+	}
+	would("print\n" + b.String())
+	return nil
 }
 
 type writeEvent func(context.Context, *event.Event) error

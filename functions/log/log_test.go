@@ -386,3 +386,20 @@ func TestASettingThatCannotBeStopsTheStart(t *testing.T) {
 		})
 	}
 }
+
+func TestARehearsalWritesNothingAndTellsAll(t *testing.T) {
+	for _, format := range formats {
+		t.Run(format, func(t *testing.T) {
+			var b bytes.Buffer
+			h, err := New(Config{Format: format, out: &b})
+			require.NoError(t, err)
+			said := ""
+			e := sample()
+			got, err := h(event.Rehearse(t.Context(), func(text string) { said += text }), e)
+			require.NoError(t, err)
+			require.Equal(t, e, *got)
+			require.Empty(t, b.String())
+			require.Equal(t, "print\n"+written(t, format, e), said)
+		})
+	}
+}

@@ -43,6 +43,8 @@ type destination interface {
 	// send posts the message about one event, if it is not there yet. Its error
 	// says how the event is to be answered.
 	send(ctx context.Context, e *event.Event, m *message) error
+	// to says in words where send would post the message.
+	to(m *message) (string, error)
 }
 
 // New returns the function. A setting that is missing or cannot be used is an
@@ -57,7 +59,11 @@ func New(cfg Config) (event.Handler, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, e event.Event) (*event.Event, error) {
-		if err := to.send(ctx, &e, l.message(&e)); err != nil {
+		m := l.message(&e)
+		if would, ok := event.Rehearsing(ctx); ok {
+			return &e, rehearse(to, m, would)
+		}
+		if err := to.send(ctx, &e, m); err != nil {
 			return nil, err
 		}
 		return &e, nil

@@ -240,7 +240,7 @@ func TestCheckOfAnUnreachableClusterStillChecksTheHandlers(t *testing.T) {
 }
 
 func TestEachSubcommandHelpsOnAScreen(t *testing.T) {
-	for _, args := range [][]string{{"check", "--help"}, {"rbac", "-h"}, {"version", "-h"}, {"completion", "--help"}, {"completion", "bash", "-h"}} {
+	for _, args := range [][]string{{"check", "--help"}, {"conform", "-h"}, {"send", "-h"}, {"explain", "-h"}, {"replay", "-h"}, {"rbac", "-h"}, {"version", "-h"}, {"completion", "--help"}, {"completion", "bash", "-h"}} {
 		code, stdout, stderr := runToEnd(t, "kwatchman", args, nil)
 		require.Equal(t, 0, code)
 		require.Empty(t, stderr)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,8 +34,20 @@ func faults(t *testing.T) (long bool) {
 		t.Skip("takes minutes and restarts the API server: run it with make test-faults")
 	}
 	require.Contains(t, []string{"short", "long"}, form, faultsEnv)
+	if form == "short" {
+		hanging := time.AfterFunc(tooLong, func() {
+			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2) // what follows is the news
+			_, _ = fmt.Fprintf(os.Stderr, "\n--- FAIL: %s has not ended after %s\n", t.Name(), tooLong)
+			os.Exit(1)
+		})
+		t.Cleanup(func() { hanging.Stop() })
+	}
 	return form == "long"
 }
+
+// tooLong is when a test hangs: each takes two minutes at most on a machine that
+// does nothing else.
+const tooLong = 15 * time.Minute
 
 // rows is the table that the tests fill and TestMain prints.
 var rows struct {

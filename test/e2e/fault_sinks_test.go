@@ -139,7 +139,7 @@ func replayed(t *testing.T, w *process, s *sink, l *ledger, dir string) {
 }
 
 func TestFaultBacklog(t *testing.T) {
-	changes := 50_000
+	changes := 20_000
 	if faults(t) {
 		changes = 500_000
 	}
@@ -159,7 +159,7 @@ func TestFaultBacklog(t *testing.T) {
 	for _, b := range all {
 		b.sink, b.dir = newSink(t, unlessEver), t.TempDir()
 		b.w = startWith(t, "plain", nil, c.watcherEnv("KW_HANDLERS="+b.sink.URL, "KW_RESOURCES=cm", "KW_STATE_DIR="+b.dir,
-			"KW_QUEUE_EVENTS="+fmt.Sprint(b.events), "KW_RETRY_WAIT_MAX=2s")...)
+			"KW_QUEUE_EVENTS="+fmt.Sprint(b.events), "KW_RETRY_WAIT_MAX=10s")...)
 		b.w.await("ready")
 	}
 	// What is counted are processes without the race detector.

@@ -85,8 +85,9 @@ type Chain struct {
 	steps []*step
 	queue *queue
 
-	dead DeadLetter  // nil: what is given up is an error line only
-	said seldom.Line // that the dead letter fails
+	dead   DeadLetter                          // nil: what is given up is an error line only
+	said   seldom.Line                         // that the dead letter fails
+	record func(context.Context, *event.Event) // nil: nobody
 
 	delivered, givenUp atomic.Int64
 }
@@ -110,6 +111,10 @@ func New(cfg Config) (*Chain, error) {
 // SetDeadLetter says where what is given up goes, before Run; nil: nowhere, it
 // is an error line only.
 func (c *Chain) SetDeadLetter(d DeadLetter) { c.dead = d }
+
+// SetRecord says, before Run, who gets each event before its first attempt at
+// the first step: once, unless it is delivered again after a restart.
+func (c *Chain) SetRecord(record func(context.Context, *event.Event)) { c.record = record }
 
 // Steps names the steps as logs do, without what may be a secret.
 func (c *Chain) Steps() []string {

@@ -50,6 +50,9 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
 			c.bury(ctx, l, d, e)
 			return
 		}
+		if d.step == 0 && d.attempts == 0 && c.record != nil {
+			c.record(ctx, e)
+		}
 		d.attempts++
 		next, err := s.call(ctx, e)
 		if f, ok := errors.AsType[*failure](err); ok && f.pause > 0 {

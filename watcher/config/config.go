@@ -35,7 +35,7 @@ type Config struct {
 	// SkipNoise drops updates that consist of nothing but the noise list.
 	SkipNoise bool `split_words:"true" desc:"true: an update of machine-written fields only is not sent at all"`
 	// Handlers are the chain's steps in order: URLs and names of functions.
-	Handlers []string `split_words:"true" desc:"the chain in order: URLs, and names of built-in functions"`
+	Handlers []string `split_words:"true" desc:"the chain in order: URLs, and names of built-in functions" flag:"handlers"`
 
 	Kubeconfig  string   `split_words:"true" desc:"path of a kubeconfig (KUBECONFIG, ~/.kube/config, or the Pod's account)" flag:"kubeconfig" short:"k"`
 	LogLevel    LogLevel `split_words:"true" desc:"debug, info, warn or error (info)" flag:"log-level" short:"z"`
@@ -54,7 +54,9 @@ type Config struct {
 	RetryWaitMax time.Duration `split_words:"true" desc:"longest wait between two attempts"`
 	// DeadLetter is the URL or file of what is given up; empty: a file in
 	// StateDir, if there is one.
-	DeadLetter  string `split_words:"true" desc:"URL or file for what is given up (a file in KW_STATE_DIR)"`
+	DeadLetter string `split_words:"true" desc:"URL or file for what is given up (a file in KW_STATE_DIR)"`
+	// Record is a file that every event is also written to; empty: none.
+	Record      string `split_words:"true" desc:"file to also write each event to, for explain, send and replay" flag:"record"`
 	MetricsAddr string `split_words:"true" desc:"where /healthz and /readyz are served; empty: nowhere"`
 
 	// What is redacted outside of Secrets, whose values always are.
@@ -187,13 +189,13 @@ func (c *Config) flagged(setting string) bool { return strings.HasPrefix(c.given
 // that gives it, else its key in the file.
 func (c *Config) Of(setting, where, key string) string {
 	if c.IsSet(setting) {
-		return c.name(setting)
+		return c.Name(setting)
 	}
 	return where + ": " + key
 }
 
-// name is how the user gave a setting, for errors.
-func (c *Config) name(setting string) string {
+// Name is how the user gave a setting, for errors.
+func (c *Config) Name(setting string) string {
 	if given := c.given[setting]; given != "" {
 		return given
 	}

@@ -88,7 +88,7 @@ func (c *Config) filePath() (string, error) {
 func (c *Config) resources(f file) {
 	if c.IsSet("KW_RESOURCES") || !f.hasResources {
 		for _, name := range c.Resources {
-			c.Watched = append(c.Watched, Resource{Name: name, Where: c.name("KW_RESOURCES")})
+			c.Watched = append(c.Watched, Resource{Name: name, Where: c.Name("KW_RESOURCES")})
 		}
 	} else {
 		c.Watched = f.resources

@@ -53,7 +53,7 @@ func (c *Config) handlers(f file) ([]Step, error) {
 			s.Settings, s.SettingsWhere = same[0].Settings, same[0].Where
 		default:
 			return nil, fmt.Errorf("%s (%s): %s has settings for %d of them, and a name cannot tell which: leave %s out",
-				s.Where, strings.ToLower(h), c.ConfigFile, len(same), c.name("KW_HANDLERS"))
+				s.Where, strings.ToLower(h), c.ConfigFile, len(same), c.Name("KW_HANDLERS"))
 		}
 		out = append(out, s)
 	}

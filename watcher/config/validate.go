@@ -100,16 +100,16 @@ func (c *Config) validateTargets() error {
 
 func (c *Config) validateScope() error {
 	if len(c.Watched) == 0 {
-		return errors.New(c.name("KW_RESOURCES") + ": names no resource")
+		return errors.New(c.Name("KW_RESOURCES") + ": names no resource")
 	}
-	if err := validNamespaces(c.name("KW_NAMESPACE"), c.Namespace); err != nil {
+	if err := validNamespaces(c.Name("KW_NAMESPACE"), c.Namespace); err != nil {
 		return err
 	}
 	if err := validNamespaces("KW_EXCLUDE_NAMESPACES", c.ExcludeNamespaces); err != nil {
 		return err
 	}
 	if _, err := labels.Parse(c.LabelSelector); err != nil {
-		return fmt.Errorf("%s: bad value: %w", c.name("KW_LABEL_SELECTOR"), err)
+		return fmt.Errorf("%s: bad value: %w", c.Name("KW_LABEL_SELECTOR"), err)
 	}
 	if _, err := fields.ParseSelector(c.FieldSelector); err != nil {
 		return fmt.Errorf("KW_FIELD_SELECTOR: bad value: %w", err)

@@ -1,6 +1,6 @@
-// Package deadletter keeps the events that are given up in a file: one
-// CloudEvent in JSON a line, only ever appended to, so that people can read it
-// and replay can send it again.
+// Package deadletter keeps events in a file, those that are given up or all
+// that are sent: one CloudEvent in JSON a line, only ever appended to, so that
+// people can read it and replay can send it again.
 package deadletter
 
 import (
@@ -25,8 +25,9 @@ const FileName = "dead-letter.jsonl"
 // File is a dead letter in a file. It is opened for each event, so that it may
 // be moved away at any time.
 type File struct {
-	path string
-	mu   sync.Mutex
+	path   string
+	synced bool // an event is on the disk when Put returns
+	mu     sync.Mutex
 }
 
 // NewFile checks that the file can be appended to. It is not made before there
@@ -35,11 +36,27 @@ func NewFile(path string) (*File, error) {
 	if err := Check(path); err != nil {
 		return nil, err
 	}
+	return &File{path: path, synced: true}, nil
+}
+
+// NewRecording is NewFile for events that are also elsewhere: what the system
+// has not written to the disk when it crashes is not worth waiting for.
+func NewRecording(path string) (*File, error) {
+	if err := writable(path); err != nil {
+		return nil, err
+	}
 	return &File{path: path}, nil
 }
 
 // Check tells why a file could not be appended to, and changes nothing.
 func Check(path string) error {
+	if err := writable(path); err != nil {
+		return fmt.Errorf("dead letter %w", err)
+	}
+	return nil
+}
+
+func writable(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -56,7 +73,7 @@ func Check(path string) error {
 		err = access.Writable(path)
 	}
 	if err != nil {
-		return fmt.Errorf("dead letter %s: %w", path, reason(err))
+		return fmt.Errorf("%s: %w", path, reason(err))
 	}
 	return nil
 }
@@ -72,8 +89,8 @@ func reason(err error) error {
 // Name is the path.
 func (f *File) Name() string { return f.path }
 
-// Put appends an event and returns when it is on the disk. A line that a crash
-// or a full disk cut short stays alone on its line.
+// Put appends an event, and in a dead letter returns when it is on the disk. A
+// line that a crash or a full disk cut short stays alone on its line.
 func (f *File) Put(_ context.Context, e *event.Event) error {
 	out, err := e.ToCloudEvent()
 	if err != nil {
@@ -101,7 +118,7 @@ func (f *File) write(line []byte) (err error) {
 	} else if cut {
 		line = append([]byte("\n"), line...)
 	}
-	if _, err := file.Write(line); err != nil {
+	if _, err := file.Write(line); err != nil || !f.synced {
 		return err
 	}
 	return file.Sync()
