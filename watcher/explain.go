@@ -84,7 +84,7 @@ func (x *explainer) explain(ctx context.Context, e *event.Event) error {
 	x.events++
 	var would string
 	ctx = event.Rehearse(ctx, func(text string) { would += text })
-	last, before := end{what: "reaches the end"}, e
+	last, before := end{what: "reached the end"}, e
 	x.chain.Walk(ctx, e, from, x.remote, func(o chain.Outcome) {
 		if !x.brief {
 			x.outcome(o, before, would)

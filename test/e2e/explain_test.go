@@ -37,7 +37,7 @@ func TestARecordingIsExplainedSentAndReplayed(t *testing.T) {
 	code, out, errs := runToEnd(t, "kwatchman", []string{"explain", file}, chain)
 	require.Zero(t, code, errs)
 	require.Contains(t, out, "  1 diff: stops: only status changed\n")
-	require.Contains(t, out, "  1 diff: continues: data.level info → debug\n")
+	require.Contains(t, out, "  1 diff: continues: level info → debug\n")
 	require.Contains(t, out, "  2 log: continues\n      would print\n      {\"time\":")
 	require.Contains(t, out, "  3 ignoreevents: stops: action Delete is ignored\n")
 	require.Contains(t, out, "  4 slack: continues\n      would post to the incoming webhook\n      {\n")
@@ -45,7 +45,7 @@ func TestARecordingIsExplainedSentAndReplayed(t *testing.T) {
 	require.Contains(t, out, ": not called; --remote calls it\n")
 	require.True(t, strings.HasSuffix(out, `
 6 events
-      4  reaches the end
+      4  reached the end
       1  1 diff stops: only status changed
       1  3 ignoreevents stops: action Delete is ignored
 `), out)
