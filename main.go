@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/kwatchman/kwatchman/functions/diff"
+	"github.com/kwatchman/kwatchman/functions/filter"
 	"github.com/kwatchman/kwatchman/functions/ignoreevents"
 	"github.com/kwatchman/kwatchman/functions/log"
 	"github.com/kwatchman/kwatchman/functions/slack"
@@ -16,9 +17,10 @@ import (
 func functions() map[string]watcher.Function {
 	return map[string]watcher.Function{
 		"diff":         watcher.BuiltIn(diff.Config{}, diff.New),
+		"filter":       watcher.BuiltIn(filter.Default(), filter.New),
 		"ignoreevents": watcher.BuiltIn(ignoreevents.Config{}, ignoreevents.New),
-		"log":          watcher.BuiltIn(log.Config{}, log.New),
-		"slack":        watcher.BuiltIn(slack.Config{}, slack.New),
+		"log":          watcher.BuiltIn(log.Default(), log.New),
+		"slack":        watcher.BuiltIn(slack.Default(), slack.New),
 	}
 }
 

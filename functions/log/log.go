@@ -25,15 +25,18 @@ type Config struct {
 	Format string `split_words:"true" desc:"json, ecs, text or compact; unset: text on a terminal, else json"`
 	// Color is "auto", "always" or "never". Auto, and empty, colours text on a
 	// terminal unless NO_COLOR is set, as no-color.org has it.
-	Color string `split_words:"true" default:"auto" desc:"colours in text and compact: auto, always or never"`
+	Color string `split_words:"true" desc:"colours in text and compact: auto, always or never"`
 	// Width cuts the lines of text and compact, in columns. 0 cuts compact at
 	// the width of the terminal and nothing else.
-	Width int `split_words:"true" default:"0" desc:"columns to cut lines of text and compact at; 0: of compact the terminal's, of text none"`
+	Width int `split_words:"true" desc:"columns to cut lines of text and compact at; 0: of compact the terminal's, of text none"`
 	// Lines is how many lines of a payload text shows; 0 is all.
-	Lines int `split_words:"true" default:"0" desc:"lines of a diff that text shows; 0: all"`
+	Lines int `split_words:"true" desc:"lines of a diff that text shows; 0: all"`
 
 	out io.Writer // of tests; nil is stdout
 }
+
+// Default is what holds where nothing is set.
+func Default() Config { return Config{Color: "auto"} }
 
 // New returns the function. A setting that cannot be is an error. A change that
 // could not be written is a failure, which is retried.

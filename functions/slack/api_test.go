@@ -62,7 +62,7 @@ func newWorkspace(t *testing.T) *workspace {
 }
 
 func (w *workspace) config() Config {
-	return Config{Token: botToken, Channel: "#changes", Threads: true, APIURL: w.url + "/api"}
+	return Config{Token: botToken, Channel: "#changes", Threads: true, ApiURL: w.url + "/api"}
 }
 
 func (w *workspace) ServeHTTP(rw http.ResponseWriter, r *http.Request) {

@@ -290,7 +290,7 @@ func TestAListOfChannelsGoesOnWhereItEnded(t *testing.T) {
 	post1(t, h, revision(1))
 	require.Len(t, w.messages(), 1)
 
-	beyond := newFunction(t, Config{Token: botToken, Channel: "#team-shop", Threads: true, APIURL: w.url + "/api"})
+	beyond := newFunction(t, Config{Token: botToken, Channel: "#team-shop", Threads: true, ApiURL: w.url + "/api"})
 	post1(t, beyond, revision(2))
 	post1(t, beyond, revision(3))
 	require.Equal(t, w.messages()[1]["ts"], w.messages()[2]["thread"])
@@ -397,7 +397,7 @@ func TestBadSettingsOfTheBotStopTheStart(t *testing.T) {
 		{Config{WebhookURL: "https://hooks.slack.com/x", Channel: "#a"}, "SLACK_CHANNEL is set with SLACK_WEBHOOK_URL: a webhook posts to its own channel; want SLACK_TOKEN to choose one"},
 		{Config{Token: "xapp-1-" + botToken, Channel: "#a"}, "SLACK_TOKEN: bad value: want the token of a bot (xoxb-…)"},
 		{Config{Token: botToken + " two", Channel: "#a"}, "SLACK_TOKEN: bad value: want the token of a bot (xoxb-…)"},
-		{Config{Token: botToken, Channel: "#a", APIURL: "slack.com"}, "SLACK_API_URL: bad value: want an absolute http or https URL"},
+		{Config{Token: botToken, Channel: "#a", ApiURL: "slack.com"}, "SLACK_API_URL: bad value: want an absolute http or https URL"},
 		{Config{Token: botToken, Channel: "#{{ .Object"}, "SLACK_CHANNEL: bad template: 1: unclosed action"},
 		{Config{Token: botToken, Channel: "#{{ .Objct.metadata.name }}"}, "SLACK_CHANNEL: unknown field \"Objct\": did you mean Object?"},
 		{Config{Token: botToken, Channel: "#{{ nothing }}"}, `SLACK_CHANNEL: bad template: 1: function "nothing" not defined`},

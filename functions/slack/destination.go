@@ -36,7 +36,7 @@ func newDestination(cfg Config) (destination, error) {
 	case strings.ContainsFunc(token, notPrintable) || strings.HasPrefix(token, "xapp-"):
 		return nil, errors.New("SLACK_TOKEN: bad value: want the token of a bot (xoxb-…)")
 	}
-	api := strings.TrimSpace(cfg.APIURL)
+	api := strings.TrimSpace(cfg.ApiURL)
 	if api == "" {
 		api = apiURL
 	}

@@ -20,7 +20,7 @@ func TestARehearsalPostsNothingAndTellsAll(t *testing.T) {
 		want string
 	}{
 		"webhook": {Config{WebhookURL: s.url + webhookPath}, "post to the incoming webhook\n{"},
-		"token": {Config{Token: "xoxb-" + token, Channel: "#team-{{ .Namespace }}", APIURL: s.url, Threads: true},
+		"token": {Config{Token: "xoxb-" + token, Channel: "#team-{{ .Namespace }}", ApiURL: s.url, Threads: true},
 			"post to Slack channel #team-shop, in the thread about the object if there is one\n{"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,7 @@ type Config struct {
 	// Channel is where the bot posts: a template that gives a name or an id.
 	Channel string `split_words:"true" desc:"channel for the token: a name or id, or a template such as #team-{{ .Object.metadata.labels.team }}"`
 	// Threads joins the messages about one object.
-	Threads bool `split_words:"true" default:"true" desc:"with the token: messages about one object join a thread"`
+	Threads bool `split_words:"true" desc:"with the token: messages about one object join a thread"`
 	// Link is a template of the URL that the title leads to.
 	Link string `split_words:"true" desc:"template of a URL that the title leads to"`
 	// Title is a template in place of e.Title().
@@ -34,9 +34,12 @@ type Config struct {
 	// ClusterName stands in the message instead of the cluster that the event
 	// names.
 	ClusterName string `split_words:"true" desc:"cluster name in the message; unset: the one of the event"`
-	// APIURL is where the token is sent to.
-	APIURL string `envconfig:"API_URL" key:"apiURL" default:"https://slack.com/api/" desc:"Slack's API, for the token"`
+	// ApiURL is where the token is sent to.
+	ApiURL string `split_words:"true" desc:"Slack's API, for the token"` //nolint:revive,staticcheck // APIURL is one word to envconfig
 }
+
+// Default is what holds where nothing is set.
+func Default() Config { return Config{Threads: true, ApiURL: apiURL} }
 
 // destination is where messages go.
 type destination interface {

@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -84,8 +83,7 @@ func fieldsOf(cfg any) []field {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if f.IsExported() && f.Tag.Get("ignored") != "true" {
-			key := cmp.Or(f.Tag.Get("key"), camelCase(f.Name)) // where a name's words cannot be told apart
-			out = append(out, field{key, f, v.Field(i)})
+			out = append(out, field{camelCase(f.Name), f, v.Field(i)})
 		}
 	}
 	return out

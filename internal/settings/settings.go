@@ -73,6 +73,13 @@ func Names(prefix string, cfg any) ([]string, error) {
 	if err := envconfig.Usagef(prefix, cfg, &b, "{{range .}}{{usage_key .}}\n{{end}}"); err != nil {
 		return nil, err
 	}
+	for _, f := range fieldsOf(cfg) {
+		for _, tag := range []string{"default", "envconfig", "required"} {
+			if _, ok := f.field.Tag.Lookup(tag); ok { // a mistake in the program
+				return nil, fmt.Errorf("field %s has the tag %s: it would go over the file, read another's variable or refuse the file's value", f.field.Name, tag)
+			}
+		}
+	}
 	return strings.Fields(b.String()), nil
 }
 

@@ -117,3 +117,24 @@ func TestConfigMustBeAPointer(t *testing.T) {
 	require.Error(t, settings.Load("SLACK", config{}))
 	require.Error(t, settings.Usage(io.Discard, "SLACK", config{}))
 }
+
+// With a default tag envconfig writes the default over what a file has set; with
+// an envconfig tag it also reads the variable without the prefix, which may be
+// somebody else's.
+func TestTagsThatGoAroundAFileAreRefused(t *testing.T) {
+	for _, cfg := range []any{
+		&struct {
+			A string `default:"x"`
+		}{},
+		&struct {
+			A string `envconfig:"B"`
+		}{},
+		&struct {
+			A string `required:"true"`
+		}{},
+	} {
+		_, err := settings.Names("X", cfg)
+		require.ErrorContains(t, err, "field A has the tag ")
+		require.Error(t, settings.Load("X", cfg))
+	}
+}

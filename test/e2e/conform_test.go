@@ -26,6 +26,7 @@ func settingsOf(t *testing.T) map[string][]string {
 	t.Cleanup(anything.Close)
 	return map[string][]string{
 		"diff":         nil,
+		"filter":       {"FILTER_RULE=kind != ''"},
 		"ignoreevents": {"IGNOREEVENTS_EVENTS=Delete"},
 		"log":          nil,
 		"slack":        {"SLACK_WEBHOOK_URL=" + anything.URL + secretPath},

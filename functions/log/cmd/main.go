@@ -8,4 +8,4 @@ import (
 	"github.com/kwatchman/kwatchman/serve"
 )
 
-func main() { os.Exit(serve.Main("log", log.Config{}, log.New)) }
+func main() { os.Exit(serve.Main("log", log.Default(), log.New)) }

@@ -8,4 +8,4 @@ import (
 	"github.com/kwatchman/kwatchman/serve"
 )
 
-func main() { os.Exit(serve.Main("slack", slack.Config{}, slack.New)) }
+func main() { os.Exit(serve.Main("slack", slack.Default(), slack.New)) }
