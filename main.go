@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/kwatchman/kwatchman/functions/diff"
+	"github.com/kwatchman/kwatchman/functions/exec"
 	"github.com/kwatchman/kwatchman/functions/filter"
 	"github.com/kwatchman/kwatchman/functions/ignoreevents"
 	"github.com/kwatchman/kwatchman/functions/log"
@@ -17,6 +18,7 @@ import (
 func functions() map[string]watcher.Function {
 	return map[string]watcher.Function{
 		"diff":         watcher.BuiltIn(diff.Config{}, diff.New),
+		"exec":         watcher.BuiltIn(exec.Default(), exec.New),
 		"filter":       watcher.BuiltIn(filter.Default(), filter.New),
 		"ignoreevents": watcher.BuiltIn(ignoreevents.Config{}, ignoreevents.New),
 		"log":          watcher.BuiltIn(log.Default(), log.New),

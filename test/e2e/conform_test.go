@@ -26,6 +26,7 @@ func settingsOf(t *testing.T) map[string][]string {
 	t.Cleanup(anything.Close)
 	return map[string][]string{
 		"diff":         nil,
+		"exec":         {"EXEC_COMMAND=cat /dev/null", "EXEC_CONCURRENCY=16", "EXEC_TIMEOUT=60s"},
 		"filter":       {"FILTER_RULE=kind != ''"},
 		"ignoreevents": {"IGNOREEVENTS_EVENTS=Delete"},
 		"log":          nil,

@@ -1,0 +1,18 @@
+package exec
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// group gives a command a process group of its own, which is asked to end with
+// it. The kernel ends the command if the function dies: the threads of a Go
+// program live as long as it does, unless a goroutine that is locked to one
+// ends, and there is none here.
+func group(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+}
+
+// endGroup ends who is left of a group. The error says that nobody is.
+func endGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
