@@ -9,6 +9,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/internal/seldom"
+	"github.com/kwatchman/kwatchman/internal/templates"
 )
 
 // metadataType marks the messages of kwatchman in a channel's history. Their
@@ -19,7 +20,7 @@ const metadataType = "kwatchman_change"
 // hold it.
 type bot struct {
 	api      *slack.Client
-	channel  *textTemplate
+	channel  *templates.Template
 	channels *channels
 	threads  bool
 	// unread and unfiled say now and then what the token may not do.

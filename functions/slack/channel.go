@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/slack-go/slack"
+
+	"github.com/kwatchman/kwatchman/internal/templates"
 )
 
 const (
@@ -25,8 +27,8 @@ var isChannelID = regexp.MustCompile(`^[CDGUW][A-Z0-9]{7,20}$`)
 
 // channelName is the channel for an event: an id, or a name with its #. That an
 // event leads to none is an error which says what to do.
-func channelName(t *textTemplate, d data) (string, error) {
-	out, err := t.text(d)
+func channelName(t *templates.Template, d templates.Data) (string, error) {
+	out, err := t.Text(d)
 	if err != nil {
 		return "", err
 	}
@@ -36,10 +38,10 @@ func channelName(t *textTemplate, d data) (string, error) {
 	}
 	name := strings.ToLower(strings.TrimPrefix(out, "#"))
 	if name == "" {
-		return "", fmt.Errorf("SLACK_CHANNEL gives no channel for %s: give it a default", d.text("Subject"))
+		return "", fmt.Errorf("SLACK_CHANNEL gives no channel for %s: give it a default", d.Text("Subject"))
 	}
 	if utf8.RuneCountInString(name) > maxChannelName || strings.ContainsFunc(name, notInName) {
-		return "", fmt.Errorf("SLACK_CHANNEL gives no name of a channel for %s: want letters, digits, - and _", d.text("Subject"))
+		return "", fmt.Errorf("SLACK_CHANNEL gives no name of a channel for %s: want letters, digits, - and _", d.Text("Subject"))
 	}
 	return "#" + name, nil
 }

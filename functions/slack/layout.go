@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kwatchman/kwatchman/internal/seldom"
+	"github.com/kwatchman/kwatchman/internal/templates"
 )
 
 // layout is how messages are made of events. It is safe for concurrent use.
@@ -39,19 +40,19 @@ func newLayout(cfg Config) (*layout, error) {
 // lenient is a template that may fail: then it gives nothing, and says so once
 // in a while.
 type lenient struct {
-	template *textTemplate
+	template *templates.Template
 	failed   seldom.Line
 }
 
 // text is the output, and whether there is one.
-func (l *lenient) text(d data) (out string, ok bool) {
+func (l *lenient) text(d templates.Data) (out string, ok bool) {
 	if l.template == nil {
 		return "", false
 	}
-	out, err := l.template.text(d)
+	out, err := l.template.Text(d)
 	if err != nil {
 		if l.failed.Due() {
-			slog.Warn("a template fails; the message goes without it", "err", err, "subject", d.text("Subject"))
+			slog.Warn("a template fails; the message goes without it", "err", err, "subject", d.Text("Subject"))
 		}
 		return "", false
 	}
@@ -59,14 +60,14 @@ func (l *lenient) text(d data) (out string, ok bool) {
 }
 
 // line is the output as one line, cut to what a title may be.
-func (l *lenient) line(d data) string {
+func (l *lenient) line(d templates.Data) string {
 	out, _ := l.text(d)
 	return cutMarkup(strings.Join(strings.Fields(out), " "), maxTitle)
 }
 
 // url is the output in a form that may stand in a link; anything but an
 // absolute http or https URL is none.
-func (l *lenient) url(d data) string {
+func (l *lenient) url(d templates.Data) string {
 	out, _ := l.text(d)
 	if !isURL(out) || strings.ContainsFunc(out, unicode.IsSpace) {
 		return ""

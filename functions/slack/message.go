@@ -9,6 +9,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/templates"
 )
 
 // Limits in characters. Slack documents 3000 for the text of a block; the
@@ -26,15 +27,15 @@ const (
 type message struct {
 	text   string // what a notification shows, and who cannot show blocks
 	blocks []slack.Block
-	cut    bool // the payload did not fit
-	data   data // what it was made of, for the channel's template
+	cut    bool           // the payload did not fit
+	data   templates.Data // what it was made of, for the channel's template
 }
 
 // message lays an event out: the title, where and by whom and when, the
 // summary, the payload. What a template does not give is taken from the event,
 // so that a mistake in one withholds no news.
 func (l *layout) message(e *event.Event) *message {
-	d := newData(e, cmp.Or(l.cluster, e.Cluster))
+	d := templates.NewData(e, cmp.Or(l.cluster, e.Cluster))
 	title, markup := l.title.line(d), true
 	if title == "" {
 		title = line(e.Title(), maxTitle)
@@ -93,16 +94,16 @@ func titleBlock(a event.Action, title, link string, markup bool) slack.Block {
 
 // contextBlock is the small print: where, by whom and when, by the clock of who
 // reads it.
-func contextBlock(d data, at time.Time) slack.Block {
+func contextBlock(d templates.Data, at time.Time) slack.Block {
 	at = at.UTC()
 	when := fmt.Sprintf("<!date^%d^{date_short_pretty} {time_secs}|%s>", at.Unix(), at.Format(time.RFC3339))
-	parts := []slack.MixedElement{small("cluster " + d.text("Cluster"))}
-	if ns := d.text("Namespace"); ns != "" {
+	parts := []slack.MixedElement{small("cluster " + d.Text("Cluster"))}
+	if ns := d.Text("Namespace"); ns != "" {
 		parts = append(parts, small("namespace "+ns))
 	}
-	who := "by " + d.text("Who")
-	if d.text("Who") == notRecorded {
-		who = "by: " + notRecorded
+	who := "by " + d.Text("Who")
+	if d.Text("Who") == templates.NotRecorded {
+		who = "by: " + templates.NotRecorded
 	}
 	parts = append(parts, small(who), slack.NewTextBlockObject(slack.MarkdownType, when, false, false))
 	return slack.NewContextBlock("", parts...)

@@ -1,193 +1,22 @@
 package slack
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"text/template"
-	"text/template/parse"
 
-	"github.com/kwatchman/kwatchman/internal/suggest"
+	"github.com/slack-go/slack/slackutilsx"
+
+	"github.com/kwatchman/kwatchman/internal/templates"
 )
 
-// maxOutput bounds in bytes what a template may write.
-const maxOutput = 256 << 10
-
-// A textTemplate is a Go template over data with two differences: a field that
-// an object does not have is empty at any depth, where text/template fails or
-// writes "<no value>"; and, where the output is Slack's mrkdwn, what comes from
-// the event is escaped, and only the template's own text can format or mention.
-type textTemplate struct {
-	variable string // the setting it comes from, for errors
-	t        *template.Template
-	object   bool // it looks at a manifest
-}
-
-// newTemplate reads a template from the setting called variable. Empty text is
-// no template: nil. A function, a field of the event and a syntax that do not
-// exist are errors of one line.
-func newTemplate(variable, text string, escaped bool) (*textTemplate, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, nil
-	}
-	t, err := template.New(variable).Funcs(functions).Parse(text)
-	if err != nil {
-		return nil, templateError(variable, err)
-	}
-	output := "plain"
+// newTemplate reads a template from the setting called variable; escaped is one
+// that gives Slack's mrkdwn.
+func newTemplate(variable, text string, escaped bool) (*templates.Template, error) {
+	o := templates.Options{Functions: template.FuncMap{"escape": escape}}
 	if escaped {
-		output = "escape"
+		o.Output = "escape"
 	}
-	for _, named := range t.Templates() {
-		if named.Tree == nil || named.Root == nil {
-			continue
-		}
-		r := rewriter{output: output, known: named == t}
-		r.list(named.Root, named == t)
-		if r.unknown != "" {
-			return nil, fmt.Errorf("%s: unknown field %s%s", variable, suggest.Word(r.unknown),
-				suggest.Hint(r.unknown, slices.Sorted(maps.Keys(newData(nil, "")))))
-		}
-	}
-	return &textTemplate{variable: variable, t: t, object: strings.Contains(text, "bject") || strings.Contains(text, "{{.}}")}, nil
+	return templates.New(variable, text, o)
 }
 
-// text executes the template.
-func (t *textTemplate) text(d data) (string, error) {
-	if t.object {
-		if err := d.decodeObjects(); err != nil {
-			return "", fmt.Errorf("%s: %w", t.variable, err)
-		}
-	}
-	out := limitedBuffer{left: maxOutput}
-	if err := t.t.Execute(&out, map[string]any(d)); err != nil {
-		return "", templateError(t.variable, err)
-	}
-	return strings.ToValidUTF8(out.String(), "\uFFFD"), nil
-}
-
-// templateError is one line without what text/template puts in front, which
-// repeats the name. A template holds no secret.
-func templateError(variable string, err error) error {
-	text := strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "template: ")), " ")
-	return errors.New(variable + ": bad template: " + strings.TrimPrefix(text, variable+":"))
-}
-
-type limitedBuffer struct {
-	bytes.Buffer
-	left int
-}
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if b.left -= len(p); b.left < 0 {
-		return 0, fmt.Errorf("more than %d bytes", maxOutput)
-	}
-	return b.Buffer.Write(p)
-}
-
-// rewriter turns every field of a template, .Object.metadata.name, into a call
-// of the function get, which knows no missing fields, and sends what is written
-// through the function that output names.
-type rewriter struct {
-	output  string
-	known   bool // $ is the event
-	unknown string
-}
-
-// list rewrites the nodes of a list. root tells whether the dot is the event.
-func (r *rewriter) list(l *parse.ListNode, root bool) {
-	if l == nil {
-		return
-	}
-	for _, n := range l.Nodes {
-		switch n := n.(type) {
-		case *parse.ActionNode:
-			r.pipe(n.Pipe, root)
-			if len(n.Pipe.Decl) == 0 {
-				n.Pipe.Cmds = append(n.Pipe.Cmds, call(r.output))
-			}
-		case *parse.IfNode:
-			r.branch(&n.BranchNode, root, root)
-		case *parse.RangeNode:
-			r.branch(&n.BranchNode, root, false)
-			n.Pipe.Cmds = append(n.Pipe.Cmds, call("items"))
-		case *parse.WithNode:
-			r.branch(&n.BranchNode, root, false)
-		case *parse.TemplateNode:
-			r.pipe(n.Pipe, root)
-		}
-	}
-}
-
-func (r *rewriter) branch(n *parse.BranchNode, root, inside bool) {
-	r.pipe(n.Pipe, root)
-	r.list(n.List, inside)
-	r.list(n.ElseList, root)
-}
-
-func (r *rewriter) pipe(p *parse.PipeNode, root bool) {
-	if p == nil {
-		return
-	}
-	for _, c := range p.Cmds {
-		if get := r.field(c.Args[0], root); get != nil && len(c.Args) == 1 {
-			c.Args = get.Args
-			continue
-		}
-		for i, a := range c.Args {
-			switch get := r.field(a, root); {
-			case i == 0 && get != nil: // a method with arguments, such as .Time.Format
-			case get != nil:
-				c.Args[i] = &parse.PipeNode{NodeType: parse.NodePipe, Pos: a.Position(), Cmds: []*parse.CommandNode{get}}
-			default:
-				if inner, ok := a.(*parse.PipeNode); ok {
-					r.pipe(inner, root)
-				}
-			}
-		}
-	}
-}
-
-// field is the call that reads the field that n names, nil if it names none.
-func (r *rewriter) field(n parse.Node, root bool) *parse.CommandNode {
-	var from parse.Node
-	var names []string
-	switch n := n.(type) {
-	case *parse.FieldNode:
-		from, names = &parse.DotNode{NodeType: parse.NodeDot, Pos: n.Pos}, n.Ident
-		r.check(root, names)
-	case *parse.VariableNode:
-		if len(n.Ident) == 1 {
-			return nil
-		}
-		from, names = &parse.VariableNode{NodeType: parse.NodeVariable, Pos: n.Pos, Ident: n.Ident[:1]}, n.Ident[1:]
-		r.check(r.known && n.Ident[0] == "$", names)
-	case *parse.ChainNode:
-		from, names = n.Node, n.Field
-		if inner, ok := from.(*parse.PipeNode); ok {
-			r.pipe(inner, root)
-		}
-	default:
-		return nil
-	}
-	c := call("get")
-	c.Args = append(c.Args, from)
-	for _, name := range names {
-		c.Args = append(c.Args, &parse.StringNode{NodeType: parse.NodeString, Pos: n.Position(), Quoted: fmt.Sprintf("%q", name), Text: name})
-	}
-	return c
-}
-
-// check notes the first field that the event does not have.
-func (r *rewriter) check(root bool, names []string) {
-	if _, ok := newData(nil, "")[names[0]]; root && !ok && r.unknown == "" {
-		r.unknown = names[0]
-	}
-}
-
-func call(function string) *parse.CommandNode {
-	return &parse.CommandNode{NodeType: parse.NodeCommand, Args: []parse.Node{parse.NewIdentifier(function)}}
-}
+// escape is text that neither mentions, links nor ends a code block.
+func escape(v any) string { return slackutilsx.EscapeMessage(unfenced(clean(templates.Text(v)))) }

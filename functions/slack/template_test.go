@@ -11,6 +11,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/event/eventtest"
+	"github.com/kwatchman/kwatchman/internal/templates"
 )
 
 const manifest = `{"metadata":{"name":"web","labels":{"team":"shop","app.kubernetes.io/part-of":"till"},"generation":7},
@@ -59,7 +60,7 @@ func TestTemplatesReadTheEvent(t *testing.T) {
 		parsed, err := newTemplate("SLACK_TITLE", text, false)
 		require.NoError(t, err, text)
 		e := templated(nil)
-		got, err := parsed.text(newData(&e, e.Cluster))
+		got, err := parsed.Text(templates.NewData(&e, e.Cluster))
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
 	}
@@ -71,7 +72,7 @@ func TestTheObjectOfADeletionIsWhatItLastWas(t *testing.T) {
 	require.NoError(t, err)
 	for action, want := range map[event.Action]string{event.Add: "web ", event.Update: "web web", event.Delete: "web web"} {
 		e := eventtest.Sample(action)
-		got, err := parsed.text(newData(&e, ""))
+		got, err := parsed.Text(templates.NewData(&e, ""))
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}

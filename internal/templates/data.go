@@ -1,4 +1,4 @@
-package slack
+package templates
 
 import (
 	"cmp"
@@ -11,21 +11,19 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/slack-go/slack/slackutilsx"
-
 	"github.com/kwatchman/kwatchman/event"
 )
 
-// notRecorded stands for the manager where Kubernetes wrote none down.
-const notRecorded = "not recorded"
+// NotRecorded stands for the manager where Kubernetes wrote none down.
+const NotRecorded = "not recorded"
 
-// data is what a template sees of an event. On a Delete, Object is what the
+// Data is what a template sees of an event. On a Delete, Object is what the
 // object last was, so that one template serves all actions.
-type data map[string]any
+type Data map[string]any
 
-// newData is the data of e, but for the manifests, which decodeObjects fills
+// NewData is the data of e, but for the manifests, which decodeObjects fills
 // in. Without an event all fields are empty.
-func newData(e *event.Event, cluster string) data {
+func NewData(e *event.Event, cluster string) Data {
 	if e == nil {
 		e = &event.Event{}
 	}
@@ -44,23 +42,23 @@ func newData(e *event.Event, cluster string) data {
 			managers[i].(map[string]any)["Time"] = *m.Time
 		}
 	}
-	return data{
+	return Data{
 		"Action": string(e.Action), "APIVersion": e.APIVersion, "Kind": e.Kind, "Namespace": e.Namespace, "Name": e.Name,
 		"Cluster": cluster, "Subject": e.Subject, "ID": e.ID, "Source": e.Source, "Time": e.Time, "Via": e.Via,
-		"Who": cmp.Or(e.Who(), notRecorded), "ChangedBy": managers, "Diff": diff, "Payload": e.Payload.Text(),
+		"Who": cmp.Or(e.Who(), NotRecorded), "ChangedBy": managers, "Diff": diff, "Payload": e.Payload.Text(),
 		"Object": e.Object, "OldObject": e.OldObject,
 	}
 }
 
-// text is a field that is text.
-func (d data) text(name string) string {
+// Text is a field that is text.
+func (d Data) Text(name string) string {
 	s, _ := d[name].(string)
 	return s
 }
 
 // decodeObjects replaces the manifests, which most templates do not look at, by
 // what they hold.
-func (d data) decodeObjects() error {
+func (d Data) decodeObjects() error {
 	for _, name := range []string{"OldObject", "Object"} {
 		raw, ok := d[name].(json.RawMessage)
 		if !ok {
@@ -83,14 +81,13 @@ var functions = template.FuncMap{
 	"get":        get,
 	"index":      index,
 	"default":    func(instead, v any) any { return or(v, instead) },
-	"lower":      func(v any) string { return strings.ToLower(text(v)) },
-	"pathescape": func(v any) string { return url.PathEscape(text(v)) },
-	"urlquery":   func(v any) string { return url.QueryEscape(text(v)) },
-	"replace":    func(from, to string, v any) string { return strings.ReplaceAll(text(v), from, to) },
-	"match":      func(pattern string, v any) (bool, error) { return regexp.MatchString(pattern, text(v)) },
+	"lower":      func(v any) string { return strings.ToLower(Text(v)) },
+	"pathescape": func(v any) string { return url.PathEscape(Text(v)) },
+	"urlquery":   func(v any) string { return url.QueryEscape(Text(v)) },
+	"replace":    func(from, to string, v any) string { return strings.ReplaceAll(Text(v), from, to) },
+	"match":      func(pattern string, v any) (bool, error) { return regexp.MatchString(pattern, Text(v)) },
 	"items":      items,
-	"plain":      text,
-	"escape":     escape,
+	"plain":      Text,
 }
 
 // get reads a field of a field of v. Where one is missing it is "".
@@ -111,7 +108,7 @@ func asMap(v any) (map[string]any, bool) {
 	switch m := v.(type) {
 	case map[string]any:
 		return m, true
-	case data:
+	case Data:
 		return m, true
 	}
 	return nil, false
@@ -178,8 +175,8 @@ func number(n json.Number) any {
 	return n.String()
 }
 
-// text is a value in the words of its manifest.
-func text(v any) string {
+// Text is a value in the words of its manifest.
+func Text(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
@@ -197,6 +194,3 @@ func text(v any) string {
 	}
 	return fmt.Sprint(v)
 }
-
-// escape is text that neither mentions, links nor ends a code block.
-func escape(v any) string { return slackutilsx.EscapeMessage(unfenced(clean(text(v)))) }
