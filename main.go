@@ -11,6 +11,7 @@ import (
 	"github.com/kwatchman/kwatchman/functions/ignoreevents"
 	"github.com/kwatchman/kwatchman/functions/log"
 	"github.com/kwatchman/kwatchman/functions/slack"
+	"github.com/kwatchman/kwatchman/functions/webhook"
 	"github.com/kwatchman/kwatchman/watcher"
 )
 
@@ -23,6 +24,7 @@ func functions() map[string]watcher.Function {
 		"ignoreevents": watcher.BuiltIn(ignoreevents.Config{}, ignoreevents.New),
 		"log":          watcher.BuiltIn(log.Default(), log.New),
 		"slack":        watcher.BuiltIn(slack.Default(), slack.New),
+		"webhook":      watcher.BuiltIn(webhook.Default(), webhook.New),
 	}
 }
 

@@ -129,7 +129,9 @@ func TestWhatTheContractForbidsIsABreach(t *testing.T) {
 			}
 			pass.ServeHTTP(w, r)
 		}), "stop", conform.Breach, "continues: want 204 at once"},
-		"plain JSON": {answer(func(w http.ResponseWriter, _ *http.Request) { plain(w, 200, "application/json", `{"continue":true,"payload":"x"}`) }),
+		"plain JSON": {answer(func(w http.ResponseWriter, _ *http.Request) {
+			plain(w, 200, "application/json", `{"continue":true,"payload":"x"}`)
+		}),
 			"continue", conform.Advice, "works in direct mode only"},
 		"everything is welcome": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)

@@ -83,7 +83,7 @@ func TestATemplateThatCannotBeStopsTheStart(t *testing.T) {
 		"{{ .Nane }}": `SLACK_TITLE: unknown field "Nane": did you mean Name?`,
 		"{{ if .Kind }}{{ $.Objekt.a }}{{ end }}":     `SLACK_TITLE: unknown field "Objekt": did you mean Object?`,
 		"{{ range .ChangedBy }}{{ $.Kint }}{{ end }}": `SLACK_TITLE: unknown field "Kint": did you mean Kind?`,
-		"{{ printf \"%s\" .zzzzzz.x }}":               `SLACK_TITLE: unknown field "zzzzzz": want APIVersion, Action, ChangedBy, Cluster, Diff, ID, Kind, Name, Namespace, Object, OldObject, Payload, Source, Subject, Time, Via, Who`,
+		"{{ printf \"%s\" .zzzzzz.x }}":               `SLACK_TITLE: unknown field "zzzzzz": want APIVersion, Action, ChangedBy, Cluster, Diff, ID, Kind, Name, Namespace, Object, OldObject, Payload, Source, Subject, Time, Title, Via, Who`,
 		"{{ end }}":                                   "SLACK_TITLE: bad template: 1: unexpected {{end}}",
 		"a\n{{ nane }}":                               `SLACK_TITLE: bad template: 2: function "nane" not defined`,
 		"{{ .Name":                                    "SLACK_TITLE: bad template: 1: unclosed action",

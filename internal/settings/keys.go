@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -83,7 +84,8 @@ func fieldsOf(cfg any) []field {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if f.IsExported() && f.Tag.Get("ignored") != "true" {
-			out = append(out, field{camelCase(f.Name), f, v.Field(i)})
+			key := cmp.Or(f.Tag.Get("key"), camelCase(f.Name)) // url is where a handler runs
+			out = append(out, field{key, f, v.Field(i)})
 		}
 	}
 	return out

@@ -45,7 +45,7 @@ func NewData(e *event.Event, cluster string) Data {
 	return Data{
 		"Action": string(e.Action), "APIVersion": e.APIVersion, "Kind": e.Kind, "Namespace": e.Namespace, "Name": e.Name,
 		"Cluster": cluster, "Subject": e.Subject, "ID": e.ID, "Source": e.Source, "Time": e.Time, "Via": e.Via,
-		"Who": cmp.Or(e.Who(), NotRecorded), "ChangedBy": managers, "Diff": diff, "Payload": e.Payload.Text(),
+		"Title": e.Title(), "Who": cmp.Or(e.Who(), NotRecorded), "ChangedBy": managers, "Diff": diff, "Payload": e.Payload.Text(),
 		"Object": e.Object, "OldObject": e.OldObject,
 	}
 }

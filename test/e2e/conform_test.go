@@ -30,6 +30,7 @@ func settingsOf(t *testing.T) map[string][]string {
 		"filter":       {"FILTER_RULE=kind != ''"},
 		"ignoreevents": {"IGNOREEVENTS_EVENTS=Delete"},
 		"log":          nil,
+		"webhook":      {"WEBHOOK_URL=" + anything.URL + secretPath, "WEBHOOK_ALLOW_LOCAL=true"},
 		"slack":        {"SLACK_WEBHOOK_URL=" + anything.URL + secretPath},
 	}
 }

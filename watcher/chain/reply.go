@@ -33,7 +33,7 @@ func reply(resp *http.Response, in *event.Event) (next *event.Event, reason stri
 	case isEvent:
 		next, err = eventReply(resp.Header, body, in)
 	default:
-		next, err = plainReply(resp.Header.Get("Content-Type"), body, in)
+		next, err = event.DecodePlain(resp.Header.Get("Content-Type"), body, in)
 	}
 	if err != nil {
 		return nil, "", permanent(resp.StatusCode, "reply breaks the contract: %v", err)
@@ -91,31 +91,6 @@ func eventReply(header http.Header, body []byte, in *event.Event) (*event.Event,
 			}
 			out.Extensions[name] = value
 		}
-	}
-	return &out, nil
-}
-
-// plainReply follows {"continue": bool, "payload": …} of an endpoint that knows
-// no CloudEvents: a string becomes text, anything else JSON.
-func plainReply(contentType string, body []byte, in *event.Event) (*event.Event, error) {
-	var plain struct {
-		Continue *bool
-		Payload  json.RawMessage
-	}
-	if json.Unmarshal(body, &plain) != nil || plain.Continue == nil {
-		return nil, fmt.Errorf(`neither a CloudEvent nor JSON with "continue" (Content-Type %s)`, contentType)
-	}
-	if !*plain.Continue {
-		return nil, nil //nolint:nilnil // stop is a nil event
-	}
-	out := *in
-	var text string
-	switch {
-	case len(plain.Payload) == 0 || string(plain.Payload) == "null": // the payload stays
-	case json.Unmarshal(plain.Payload, &text) == nil:
-		out.Payload = event.TextPayload("text/plain; charset=utf-8", text)
-	default:
-		out.Payload = &event.Payload{ContentType: ce.ApplicationJSON, Data: plain.Payload}
 	}
 	return &out, nil
 }
