@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -238,8 +239,8 @@ func TestKnownEventsHaveToContinueAndStop(t *testing.T) {
 
 func TestTheTableShowsTheWorstFirst(t *testing.T) {
 	var many []conform.Finding
-	for range 8 {
-		many = append(many, conform.Finding{Level: conform.Advice, Case: "a case", Text: "might be better"})
+	for i := range 16 {
+		many = append(many, conform.Finding{Level: conform.Advice, Case: fmt.Sprint("case ", i), Text: fmt.Sprint("might be better ", i%8)})
 	}
 	var b strings.Builder
 	require.NoError(t, conform.Print(&b, []conform.Result{
@@ -258,12 +259,12 @@ BREACH: stop
   continue=false: continues
 
 advice: data kept
-  a case: might be better
-  a case: might be better
-  a case: might be better
-  a case: might be better
-  a case: might be better
-  and 3 more
+  case 0: might be better 0 (and 1 more)
+  case 1: might be better 1 (and 1 more)
+  case 2: might be better 2 (and 1 more)
+  case 3: might be better 3 (and 1 more)
+  case 4: might be better 4 (and 1 more)
+  and 3 of other kinds
 `, b.String())
 }
 

@@ -156,7 +156,7 @@ func (s *suite) refused(r *Result, b bad, got answer) {
 		r.add(b.level, b.name, "answered %d: want %d", got.status, b.status)
 		return
 	case event.Retryable(got.status):
-		r.add(Breach, b.name, "answered %d, which is tried again: want %d", got.status, b.status)
+		r.add(b.level, b.name, "answered %d, which is tried again: want %d", got.status, b.status)
 		return
 	case got.status != b.status:
 		r.add(Advice, b.name, "answered %d: want %d", got.status, b.status)

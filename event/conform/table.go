@@ -3,10 +3,11 @@ package conform
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
-// maxShown is how many findings of one promise the table shows.
+// maxShown is how many kinds of findings of one promise the table shows.
 const maxShown = 5
 
 // Worst is the level of the worst finding of all.
@@ -44,28 +45,32 @@ func Print(w io.Writer, results []Result) error {
 }
 
 func printFindings(w io.Writer, level Level, r Result) error {
-	shown, left := 0, 0
+	var texts []string
+	cases := map[string][]string{}
 	for _, f := range r.Findings {
 		if f.Level != level {
 			continue
 		}
-		if shown == maxShown {
-			left++
-			continue
+		if cases[f.Text] == nil {
+			texts = append(texts, f.Text)
 		}
-		if shown == 0 {
-			if _, err := fmt.Fprintf(w, "\n%s: %s\n", level, r.Name); err != nil {
-				return err
-			}
-		}
-		shown++
-		if _, err := fmt.Fprintf(w, "  %s: %s\n", f.Case, f.Text); err != nil {
-			return err
-		}
+		cases[f.Text] = append(cases[f.Text], f.Case)
 	}
-	if left == 0 {
+	if len(texts) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "  and %d more\n", left)
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s: %s\n", level, r.Name)
+	for _, text := range texts[:min(len(texts), maxShown)] {
+		fmt.Fprintf(&b, "  %s: %s", cases[text][0], text)
+		if n := len(cases[text]); n > 1 {
+			fmt.Fprintf(&b, " (and %d more)", n-1)
+		}
+		b.WriteString("\n")
+	}
+	if left := len(texts) - maxShown; left > 0 {
+		fmt.Fprintf(&b, "  and %d of other kinds\n", left)
+	}
+	_, err := io.WriteString(w, b.String())
 	return err
 }

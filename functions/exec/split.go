@@ -9,14 +9,15 @@ import (
 // nothing: '…' keeps all within it, "…" all but \" and \\, a backslash what comes
 // next.
 func split(text string) ([]string, error) {
+	if strings.ContainsRune(text, 0) {
+		return nil, errors.New("bad value: holds a NUL")
+	}
 	var words []string
 	var word strings.Builder
 	begun, quote := false, rune(0)
 	runes := []rune(text)
 	for i := 0; i < len(runes); i++ {
 		switch r := runes[i]; {
-		case r == 0:
-			return nil, errors.New("bad value: holds a NUL")
 		case r == '\\' && quote != '\'':
 			if i++; i == len(runes) {
 				return nil, errors.New("bad value: ends with a backslash")
