@@ -101,39 +101,61 @@ func TestWhatTheContractForbidsIsABreach(t *testing.T) {
 		level   conform.Level
 		text    string
 	}{
-		"an attribute is gone": {edited(func(got *httptest.ResponseRecorder) { got.Header().Del("Ce-Via") }),
-			"continue", conform.Breach, "missing attribute: via"},
-		"an extension is gone": {edited(func(got *httptest.ResponseRecorder) { got.Header().Del("Ce-Myext") }),
-			"attributes kept", conform.Breach, `myext is gone: want "kept as it is"`},
-		"the flag is missing": {edited(func(got *httptest.ResponseRecorder) { got.Header().Del("Ce-Continue") }),
-			"attributes kept", conform.Breach, "continue is gone"},
-		"the id is another": {edited(func(got *httptest.ResponseRecorder) { got.Header().Set("Ce-Id", "another") }),
-			"attributes kept", conform.Breach, "id was changed"},
+		"an attribute is gone": {
+			edited(func(got *httptest.ResponseRecorder) { got.Header().Del("Ce-Via") }),
+			"continue", conform.Breach, "missing attribute: via",
+		},
+		"an extension is gone": {
+			edited(func(got *httptest.ResponseRecorder) { got.Header().Del("Ce-Myext") }),
+			"attributes kept", conform.Breach, `myext is gone: want "kept as it is"`,
+		},
+		"the flag is missing": {
+			edited(func(got *httptest.ResponseRecorder) { got.Header().Del("Ce-Continue") }),
+			"attributes kept", conform.Breach, "continue is gone",
+		},
+		"the id is another": {
+			edited(func(got *httptest.ResponseRecorder) { got.Header().Set("Ce-Id", "another") }),
+			"attributes kept", conform.Breach, "id was changed",
+		},
 		"a number loses digits": {edited(func(got *httptest.ResponseRecorder) {
 			got.Body = bytes.NewBuffer(bytes.ReplaceAll(got.Body.Bytes(), []byte("12345678901234567890"), []byte("12345678901234567000")))
 		}), "data kept", conform.Advice, "member ticket of data was changed"},
-		"a proxy's page": {answer(func(w http.ResponseWriter, _ *http.Request) { plain(w, 200, "text/html", "<html>It works!</html>") }),
-			"continue", conform.Breach, `answered 200 with neither a CloudEvent nor JSON with "continue" (Content-Type "text/html"): "<html>It works!</html>"`},
-		"JSON without continue": {answer(func(w http.ResponseWriter, _ *http.Request) { plain(w, 200, "application/json", "{}") }),
-			"continue", conform.Breach, "neither"},
-		"an error": {answer(func(w http.ResponseWriter, _ *http.Request) { plain(w, 500, "text/plain", "no\nidea") }),
-			"continue", conform.Breach, `answered 500 to a valid event: "no idea"`},
-		"a redirect": {answer(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }),
-			"continue", conform.Breach, "answered 302"},
-		"an empty 200 with an event's headers": {answer(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Ce-Id", "1") }),
-			"stop", conform.Breach, "Ce-Id: a stop has no ce- header"},
-		"a stop without a reason": {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }),
-			"stop", conform.Advice, "no header Kwatchman-Reason"},
+		"a proxy's page": {
+			answer(func(w http.ResponseWriter, _ *http.Request) { plain(w, 200, "text/html", "<html>It works!</html>") }),
+			"continue", conform.Breach, `answered 200 with neither a CloudEvent nor JSON with "continue" (Content-Type "text/html"): "<html>It works!</html>"`,
+		},
+		"JSON without continue": {
+			answer(func(w http.ResponseWriter, _ *http.Request) { plain(w, 200, "application/json", "{}") }),
+			"continue", conform.Breach, "neither",
+		},
+		"an error": {
+			answer(func(w http.ResponseWriter, _ *http.Request) { plain(w, 500, "text/plain", "no\nidea") }),
+			"continue", conform.Breach, `answered 500 to a valid event: "no idea"`,
+		},
+		"a redirect": {
+			answer(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }),
+			"continue", conform.Breach, "answered 302",
+		},
+		"an empty 200 with an event's headers": {
+			answer(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Ce-Id", "1") }),
+			"stop", conform.Breach, "Ce-Id: a stop has no ce- header",
+		},
+		"a stop without a reason": {
+			answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }),
+			"stop", conform.Advice, "no header Kwatchman-Reason",
+		},
 		"no stop at continue=false": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Ce-Continue") == "false" {
 				r.Header.Set("Ce-Continue", "true")
 			}
 			pass.ServeHTTP(w, r)
 		}), "stop", conform.Breach, "continues: want 204 at once"},
-		"plain JSON": {answer(func(w http.ResponseWriter, _ *http.Request) {
-			plain(w, 200, "application/json", `{"continue":true,"payload":"x"}`)
-		}),
-			"continue", conform.Advice, "works in direct mode only"},
+		"plain JSON": {
+			answer(func(w http.ResponseWriter, _ *http.Request) {
+				plain(w, 200, "application/json", `{"continue":true,"payload":"x"}`)
+			}),
+			"continue", conform.Advice, "works in direct mode only",
+		},
 		"everything is welcome": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			plain(w, 200, "application/json", `{"continue":true}`)
@@ -148,8 +170,10 @@ func TestWhatTheContractForbidsIsABreach(t *testing.T) {
 			pass.ServeHTTP(got, r)
 			plain(w, http.StatusServiceUnavailable, "text/plain", "no")
 		}), "errors", conform.Breach, "answered 503, which is tried again: want 400"},
-		"a long error": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { plain(w, 400, "text/plain", strings.Repeat("x", 800)) }),
-			"errors", conform.Breach, "an error body of 800 bytes"},
+		"a long error": {
+			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { plain(w, 400, "text/plain", strings.Repeat("x", 800)) }),
+			"errors", conform.Breach, "an error body of 800 bytes",
+		},
 		"an answer to somebody else": {mixer(), "concurrency", conform.Breach, "member serial of data"},
 		"an endless answer": {answer(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusOK)

@@ -55,8 +55,10 @@ func (s *suite) missing() []bad {
 		}
 		out = append(out,
 			bad{"no " + name + ", binary", binary(s.base).with(header, ""), http.StatusBadRequest, level, names},
-			bad{"no " + name + ", structured", structured(s.base).edit(func(m map[string]any) { delete(m, name) }),
-				http.StatusBadRequest, level, names})
+			bad{
+				"no " + name + ", structured", structured(s.base).edit(func(m map[string]any) { delete(m, name) }),
+				http.StatusBadRequest, level, names,
+			})
 	}
 	return out
 }

@@ -32,9 +32,19 @@ func variables(e *event.Event) []string {
 	}
 	var out []string
 	for _, v := range []struct{ name, value string }{
-		{"ID", e.ID}, {"ACTION", string(e.Action)}, {"KIND", e.Kind}, {"API_VERSION", e.APIVersion}, {"NAMESPACE", e.Namespace},
-		{"NAME", e.Name}, {"CLUSTER", e.Cluster}, {"SUBJECT", e.Subject}, {"TIME", e.Time.UTC().Format(time.RFC3339Nano)}, {"VIA", e.Via},
-		{"TITLE", e.Title()}, {"CHANGED_BY", e.Who()}, {"SUMMARY", summary},
+		{"ID", e.ID},
+		{"ACTION", string(e.Action)},
+		{"KIND", e.Kind},
+		{"API_VERSION", e.APIVersion},
+		{"NAMESPACE", e.Namespace},
+		{"NAME", e.Name},
+		{"CLUSTER", e.Cluster},
+		{"SUBJECT", e.Subject},
+		{"TIME", e.Time.UTC().Format(time.RFC3339Nano)},
+		{"VIA", e.Via},
+		{"TITLE", e.Title()},
+		{"CHANGED_BY", e.Who()},
+		{"SUMMARY", summary},
 	} {
 		value := strings.ReplaceAll(v.value, "\x00", "")
 		if len(value) > maxVariable {

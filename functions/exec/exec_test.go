@@ -324,7 +324,7 @@ func TestAMistakeStopsTheStartWithOneLine(t *testing.T) {
 func TestAProgramThatIsGoneIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "program")
-	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700))
 	h := newExec(t, with(func(c *Config) { c.Command, c.Dir = "./program secret", dir }))
 	_, err := h(t.Context(), eventtest.Sample(event.Update))
 	require.NoError(t, err)

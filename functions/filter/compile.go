@@ -156,8 +156,10 @@ func (r *rule) holds(ctx context.Context, in map[string]any) (bool, error) {
 // conversion, for one, repeats the value.
 func cause(err error) error {
 	text := oneLine(err.Error())
-	for _, safe := range []string{"no such key", "no such overload", "index out of bounds", "operation cancelled: actual cost limit exceeded",
-		"operation interrupted", "division by zero", "modulus by zero", "duplicate key", "unsupported key type"} {
+	for _, safe := range []string{
+		"no such key", "no such overload", "index out of bounds", "operation cancelled: actual cost limit exceeded",
+		"operation interrupted", "division by zero", "modulus by zero", "duplicate key", "unsupported key type",
+	} {
 		if strings.HasPrefix(text, safe) {
 			return errors.New(text)
 		}

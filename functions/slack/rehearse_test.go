@@ -20,8 +20,10 @@ func TestARehearsalPostsNothingAndTellsAll(t *testing.T) {
 		want string
 	}{
 		"webhook": {Config{WebhookURL: s.url + webhookPath}, "post to the incoming webhook\n{"},
-		"token": {Config{Token: "xoxb-" + token, Channel: "#team-{{ .Namespace }}", ApiURL: s.url, Threads: true},
-			"post to Slack channel #team-shop, in the thread about the object if there is one\n{"},
+		"token": {
+			Config{Token: "xoxb-" + token, Channel: "#team-{{ .Namespace }}", ApiURL: s.url, Threads: true},
+			"post to Slack channel #team-shop, in the thread about the object if there is one\n{",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newFunction(t, c.cfg)

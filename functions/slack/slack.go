@@ -35,7 +35,7 @@ type Config struct {
 	// names.
 	ClusterName string `split_words:"true" desc:"cluster name in the message; unset: the one of the event"`
 	// ApiURL is where the token is sent to.
-	ApiURL string `split_words:"true" desc:"Slack's API, for the token"` //nolint:revive,staticcheck // APIURL is one word to envconfig
+	ApiURL string `split_words:"true" desc:"Slack's API, for the token"` // APIURL is one word to envconfig
 }
 
 // Default is what holds where nothing is set.

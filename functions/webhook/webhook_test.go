@@ -229,8 +229,7 @@ func TestAnAnswerThatIsNoSuccessIsTriedAgainOrNotAndHidesSecrets(t *testing.T) {
 
 func TestRedirectsGoToTheSameHostOnlyAndKeepTheMethod(t *testing.T) {
 	other := newAPI(t, nil)
-	var a *api
-	a = newAPI(t, func(w http.ResponseWriter, r *http.Request) {
+	a := newAPI(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/same":
 			http.Redirect(w, r, "/there", http.StatusTemporaryRedirect)
@@ -413,7 +412,7 @@ func TestAMistakeStopsTheStartWithOneLine(t *testing.T) {
 		"WEBHOOK_METHOD: bad value: want POST, PUT, PATCH, GET or DELETE":                                         func(c *Config) { c.Method = "BREW" },
 		"WEBHOOK_HEADERS: line 2: want Name: value":                                                               func(c *Config) { c.Headers = "X: y\nnothing" },
 		"WEBHOOK_BODY: bad template":                                                                              func(c *Config) { c.Body = "{{ nothing }}" },
-		`WEBHOOK_BODY: unknown field "Nmae": did you mean Name?`:                                                  func(c *Config) { c.Body = "{{ .Nmae }}" },
+		`WEBHOOK_BODY: unknown field "Kindd": did you mean Kind?`:                                                func(c *Config) { c.Body = "{{ .Kindd }}" },
 		"WEBHOOK_BODY gives no JSON: syntax error in line 2 (tried with the Add of a Deployment)":                 func(c *Config) { c.Body = "{\n\"a\": {{ .Name }}}" },
 		"WEBHOOK_SUCCESS: bad value: want status codes such as 200,202 or 200-299":                                func(c *Config) { c.Success = []string{"ok"} },
 		"WEBHOOK_REPLY: bad value: want ignore or handler":                                                        func(c *Config) { c.Reply = "x" },
@@ -496,7 +495,7 @@ func FuzzPlainReply(f *testing.F) {
 		r, err := c.request(&e)
 		require.NoError(t, err)
 		got, err := c.reply(r, &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(body)))}, &e)
-		require.True(t, (got != nil) != (err != nil))
+		require.NotEqual(t, got != nil, err != nil)
 	})
 }
 
