@@ -412,7 +412,7 @@ func TestAMistakeStopsTheStartWithOneLine(t *testing.T) {
 		"WEBHOOK_METHOD: bad value: want POST, PUT, PATCH, GET or DELETE":                                         func(c *Config) { c.Method = "BREW" },
 		"WEBHOOK_HEADERS: line 2: want Name: value":                                                               func(c *Config) { c.Headers = "X: y\nnothing" },
 		"WEBHOOK_BODY: bad template":                                                                              func(c *Config) { c.Body = "{{ nothing }}" },
-		`WEBHOOK_BODY: unknown field "Kindd": did you mean Kind?`:                                                func(c *Config) { c.Body = "{{ .Kindd }}" },
+		`WEBHOOK_BODY: unknown field "Kindd": did you mean Kind?`:                                                 func(c *Config) { c.Body = "{{ .Kindd }}" },
 		"WEBHOOK_BODY gives no JSON: syntax error in line 2 (tried with the Add of a Deployment)":                 func(c *Config) { c.Body = "{\n\"a\": {{ .Name }}}" },
 		"WEBHOOK_SUCCESS: bad value: want status codes such as 200,202 or 200-299":                                func(c *Config) { c.Success = []string{"ok"} },
 		"WEBHOOK_REPLY: bad value: want ignore or handler":                                                        func(c *Config) { c.Reply = "x" },
