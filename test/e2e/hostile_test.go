@@ -129,7 +129,7 @@ func TestAHostileHandlerHarmsNobody(t *testing.T) {
 	}
 	for name, h := range hostile {
 		if h.retry {
-			require.Equal(t, 1, said[name], "said once a minute")
+			require.Positive(t, said[name], "said now and then")
 		} else {
 			require.Equal(t, 3, said[name], "%s: one line a change", name)
 		}
