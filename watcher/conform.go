@@ -39,6 +39,9 @@ func conformCommand(name string) *cobra.Command {
 			if _, err := chain.ParseTarget(args[0]); err != nil {
 				return fmt.Errorf("conform: the argument %w", err)
 			}
+			if timeout <= 0 {
+				return errors.New("--timeout: bad value: want a duration such as 15s")
+			}
 			o := conform.Options{URL: args[0], Timeout: timeout, Progress: progress(cmd.ErrOrStderr())}
 			for _, f := range []struct {
 				path string
@@ -81,7 +84,7 @@ func checkConformance(ctx context.Context, o conform.Options, strict bool, out i
 	began := time.Now()
 	results, err := conform.Run(ctx, o)
 	if err != nil {
-		return fmt.Errorf("conform: the endpoint %w", err)
+		return fmt.Errorf("conform: endpoint: %w", err)
 	}
 	if err := conform.Print(out, results); err != nil {
 		return err

@@ -113,7 +113,7 @@ func TestABrokenConfigurationIsOneLineThatSaysWhatIsWrongAndWhere(t *testing.T) 
 		{name: "configuration that leads nowhere", file: "config.toml", link: "/absent", want: `configuration file config.toml: no such file or directory`},
 		{name: "unknown setting of a function", env: []string{"DIFF_CONTEXT=3"}, want: `default handler diff: unknown setting DIFF_CONTEXT`},
 		{name: "unknown handler", env: []string{"KW_HANDLERS=diff,slak"}, want: `KW_HANDLERS: entry 2: unknown handler "slak": did you mean slack\?`},
-		{name: "unknown handler like no other", env: []string{"KW_HANDLERS=mattermost"}, want: `KW_HANDLERS: entry 1: unknown handler "mattermost": want diff, ignoreevents, log, slack`},
+		{name: "unknown handler like no other", env: []string{"KW_HANDLERS=mattermost"}, want: `KW_HANDLERS: entry 1: unknown handler "mattermost": want diff, exec, filter, ignoreevents, log, slack, webhook`},
 		{name: "no handlers", env: []string{"KW_HANDLERS= , "}, want: `no handlers: set KW_HANDLERS`},
 		{name: "no resources", env: []string{"KW_RESOURCES="}, want: `KW_RESOURCES: names no resource`},
 		{name: "handler that is no URL", env: []string{"KW_HANDLERS=diff,audit:secret-word/"}, want: `KW_HANDLERS: entry 2 is no URL: want http://`},

@@ -84,8 +84,9 @@ func TestConformSaysInOneLineWhatIsWrong(t *testing.T) {
 		out, stderr string
 	}{
 		"a page":        {[]string{page.URL}, "BREACH: continue\n", "kwatchman: conform: the endpoint breaks the contract\n"},
-		"nobody there":  {[]string{plain.URL + secretPath}, "", "kwatchman: conform: the endpoint not reachable: connect: connection refused\n"},
+		"nobody there":  {[]string{plain.URL + secretPath}, "", "kwatchman: conform: endpoint: not reachable: connect: connection refused\n"},
 		"no URL":        {[]string{"localhost:8080"}, "", "kwatchman: conform: the argument is no URL: want http://host:port/path or https://host/path\n"},
+		"no time":       {[]string{"--timeout=-1s", page.URL}, "", "kwatchman: --timeout: bad value: want a duration such as 15s\n"},
 		"no argument":   {nil, "", "kwatchman: conform: want one URL (see conform --help)\n"},
 		"no such file":  {[]string{"--event", "/nowhere", page.URL}, "", "kwatchman: conform: /nowhere: no such file or directory\n"},
 		"no event file": {[]string{"--stops", "conform_test.go", page.URL}, "", "conform_test.go: line 1 is no JSON: want CloudEvents in JSON, as --record writes them\n"},

@@ -37,7 +37,7 @@ func (c *Config) steps(f file, functions []string) error {
 func (c *Config) handlers(f file) ([]Step, error) {
 	var out []Step
 	for i, h := range c.Handlers {
-		s := Step{Where: fmt.Sprintf("KW_HANDLERS: entry %d", i+1)}
+		s := Step{Where: fmt.Sprintf("%s: entry %d", c.Name("KW_HANDLERS"), i+1)}
 		if !c.IsSet("KW_HANDLERS") {
 			s.Where = "default handler " + h
 		}
