@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common"
@@ -19,9 +20,12 @@ import (
 // Bounds of one evaluation. What a rule about a manifest does costs some
 // hundreds; the limit ends one that compares everything with everything.
 const (
-	costLimit  = 1_000_000
+	costLimit  = 200_000
 	checkEvery = 100 // steps of a comprehension between two looks at the context
 	maxDepth   = 100 // of an expression
+	// evaluationTime ends what the cost does not: cel-go's accounts take longer
+	// with each round of a loop.
+	evaluationTime = 2 * time.Second
 )
 
 // variables are what expressions may name.
@@ -46,6 +50,7 @@ func newEnv() (*cel.Env, error) {
 		cel.ParserRecursionLimit(maxDepth), cel.ParserExpressionSizeLimit(maxExpression),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals()),
 	}
+	options = append(options, cel.Variable(within, cel.ListType(cel.StringType)))
 	for name, of := range variables {
 		if name == reserved {
 			name = inside
@@ -72,6 +77,9 @@ func (n *needs) add(more needs) {
 	maps.Copy(*n, more)
 }
 
+// diff tells whether a rule looks at what the function diff found.
+func (n needs) diff() bool { return n["diff"] || n["paths"] || n[within] }
+
 // compile checks a rule. Its error is one line.
 func compile(env *cel.Env, n named) (*rule, error) {
 	ast, issues := env.Compile(allowReserved(n.expression))
@@ -87,7 +95,7 @@ func compile(env *cel.Env, n named) (*rule, error) {
 	}
 	r := &rule{name: n.name, program: program, needs: needs{}}
 	for _, ref := range ast.NativeRep().ReferenceMap() {
-		if _, ok := variables[ref.Name]; ok {
+		if _, ok := variables[ref.Name]; ok || ref.Name == within {
 			r.needs[ref.Name] = true
 		}
 	}
@@ -138,9 +146,11 @@ func oneLine(text string) string {
 
 // holds evaluates the rule.
 func (r *rule) holds(ctx context.Context, in map[string]any) (bool, error) {
-	if in["diff"] == nil && (r.needs["diff"] || r.needs["paths"]) {
+	if in["diff"] == nil && r.needs.diff() {
 		return false, errors.New("the event has no diff: put the function diff before filter")
 	}
+	ctx, cancel := context.WithTimeout(ctx, evaluationTime)
+	defer cancel()
 	out, _, err := r.program.ContextEval(ctx, in)
 	if err != nil {
 		return false, cause(err)

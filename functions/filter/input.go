@@ -29,8 +29,11 @@ func newInput(e *event.Event, of needs) (map[string]any, error) {
 	if of["payload"] {
 		in["payload"] = e.Payload.Text()
 	}
-	if (of["diff"] || of["paths"]) && e.Diff != nil {
+	if of.diff() && e.Diff != nil {
 		in["diff"], in["paths"] = diff(e.Diff, of["diff"]), paths(e.Diff)
+		if of[within] {
+			in[within] = pathsWithin(e.Diff)
+		}
 	}
 	return in, nil
 }
@@ -136,6 +139,44 @@ func paths(d *event.Diff) []string {
 	}
 	if d.Omitted > 0 {
 		out = append(out, omitted)
+	}
+	return out
+}
+
+// within is the variable of changed: the paths, and those of all that came or
+// went with an object or an item as a whole. No expression can name it.
+const within = "@within"
+
+// maxWithin bounds them.
+const maxWithin = 20_000
+
+func pathsWithin(d *event.Diff) []string {
+	out := paths(d)
+	for _, c := range d.Changes {
+		for _, whole := range []any{c.From, c.To} {
+			if c.Op == "add" || c.Op == "remove" {
+				out = below(out, c.Path, whole)
+			}
+		}
+	}
+	return out
+}
+
+// below appends the paths of what is in a value.
+func below(out []string, path string, v any) []string {
+	if len(out) >= maxWithin {
+		return out
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			out = below(append(out, path+"."+key), path+"."+key, value)
+		}
+	case []any:
+		for i, value := range v {
+			at := path + "[" + strconv.Itoa(i) + "]"
+			out = below(append(out, at), at, value)
+		}
 	}
 	return out
 }

@@ -15,10 +15,10 @@ import (
 // paths of diff.changes. They are macros, for a function does not see variables.
 func pathFunctions() []cel.EnvOption {
 	strings := cel.ListType(cel.StringType)
-	function := func(name string, all bool) []cel.EnvOption {
+	function := func(name, variable string, all bool) []cel.EnvOption {
 		inner := "@" + name
 		expand := func(mef cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
-			return mef.NewCall(inner, mef.NewIdent("paths"), mef.NewList(args...)), nil
+			return mef.NewCall(inner, mef.NewIdent(variable), mef.NewList(args...)), nil
 		}
 		return []cel.EnvOption{
 			cel.Macros(cel.GlobalVarArgMacro(name, expand)),
@@ -26,7 +26,7 @@ func pathFunctions() []cel.EnvOption {
 				cel.BinaryBinding(func(paths, patterns ref.Val) ref.Val { return under(paths, patterns, all) }))),
 		}
 	}
-	return append(function("changed", false), function("onlyChanged", true)...)
+	return append(function("changed", within, false), function("onlyChanged", "paths", true)...)
 }
 
 // under tells whether a path, or with all each and at least one, is at or below
