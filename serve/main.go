@@ -31,8 +31,10 @@ const defaultPort = 8080
 func Main[C any](name string, cfg C, build func(C) (event.Handler, error)) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
-	signal.Ignore(syscall.SIGPIPE) // a closed stdout is an error of that event, not the end
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// A closed stdout is an error of that event, not the end. The signal is caught,
+	// not ignored: what a function runs would inherit the latter.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if err := run(ctx, name, cfg, build, os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return 1

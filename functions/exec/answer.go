@@ -26,7 +26,7 @@ func (o *output) answer(e *event.Event, contentType string) (*event.Event, error
 		}
 		return e, nil
 	case exitStop:
-		reason := lastLine(string(o.stdout))
+		reason := o.hide.Replace(lastLine(string(o.stdout)))
 		if reason == "" {
 			reason = o.stderr
 		}

@@ -26,11 +26,12 @@ type command struct {
 	name string // of the program, for errors
 	path string
 	args []string
-	env  []string // what it gets of the function's own
+	env  []string          // what it gets of the function's own
+	hide *strings.Replacer // takes the values of EXEC_ENV out of what is shown
 }
 
 func newCommand(cfg Config) (*command, error) {
-	c := &command{cfg: cfg, env: environment(cfg.Env)}
+	c := &command{cfg: cfg, env: environment(cfg.Env), hide: hider(cfg.Env)}
 	variable := "EXEC_COMMAND"
 	switch {
 	case strings.TrimSpace(cfg.Command) == "" && strings.TrimSpace(cfg.Shell) == "":
@@ -94,6 +95,7 @@ type output struct {
 	code   int
 	stdout []byte
 	stderr string // its last line
+	hide   *strings.Replacer
 }
 
 // run runs the command once and waits until it and its process group are gone.
@@ -125,7 +127,7 @@ func (c *command) run(ctx context.Context, e *event.Event) (*output, error) {
 	case timed.Err() != nil:
 		return nil, again("%s did not end within %s", c.name, c.cfg.Timeout)
 	}
-	out := &output{name: c.name, code: cmd.ProcessState.ExitCode(), stdout: stdout.b.Bytes(), stderr: stderr.line()}
+	out := &output{name: c.name, code: cmd.ProcessState.ExitCode(), stdout: stdout.b.Bytes(), stderr: c.hide.Replace(stderr.line()), hide: c.hide}
 	if out.code < 0 {
 		return nil, event.Permanent(errors.New(c.name + " was ended by " + strings.TrimPrefix(cmd.ProcessState.String(), "signal: ") + " " + out.stderr))
 	}

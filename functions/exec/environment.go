@@ -2,6 +2,7 @@ package exec
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,25 @@ func environment(names []string) []string {
 		}
 	}
 	return out
+}
+
+// hider takes the values of the named variables, which may be secrets, out of
+// what a command says about itself. Short words are no secrets, and hiding them
+// would spoil the text.
+func hider(names []string) *strings.Replacer {
+	const shortest = 4
+	var values []string
+	for _, name := range names {
+		if value := os.Getenv(strings.TrimSpace(name)); len(value) >= shortest {
+			values = append(values, value)
+		}
+	}
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) }) // the longest match goes first
+	pairs := make([]string, 0, 2*len(values))
+	for _, v := range values {
+		pairs = append(pairs, v, "(hidden)")
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 // variables are those of an event.

@@ -136,6 +136,20 @@ func TestTheEventIsOnStdinAndInTheEnvironmentAndNothingElse(t *testing.T) {
 	require.JSONEq(t, string(e.Object), string(read.Object))
 }
 
+func TestTheValuesHandedOnAreNotShown(t *testing.T) {
+	t.Setenv("EXEC_TEST_TOKEN", "very-secret")
+	for line, want := range map[string]string{
+		`echo "bad $EXEC_TEST_TOKEN" >&2; exit 1`:   "sh exited with 1: bad (hidden)",
+		`echo "busy $EXEC_TEST_TOKEN" >&2; exit 75`: "sh exited with 75: busy (hidden)",
+		`echo "quiet $EXEC_TEST_TOKEN"; exit 78`:    "stop: quiet (hidden)",
+	} {
+		cfg := shell(line)
+		cfg.Env = []string{"EXEC_TEST_TOKEN"}
+		_, err := newExec(t, cfg)(t.Context(), eventtest.Sample(event.Update))
+		require.EqualError(t, err, want)
+	}
+}
+
 func TestArgumentsArePassedAsTheyAreWithoutAShell(t *testing.T) {
 	cfg := with(func(c *Config) {
 		c.Command = `printf '%s|' "$(id)" ';' a\ b 'it''s' "say \"x\" \n" * $HOME '' ü`

@@ -100,3 +100,16 @@ func TestConformSaysInOneLineWhatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+// A command does not inherit that its function outlives a closed stdout.
+func TestACommandEndsWithWhoReadsItsOutput(t *testing.T) {
+	url, _ := startFunction(t, "exec", "EXEC_SHELL=yes | head -1; echo done", "EXEC_TIMEOUT=30s")
+	code, out, errs := runToEnd(t, "kwatchman", []string{"send", url}, nil)
+	require.Zero(t, code, "%s%s", out, errs)
+	url, _ = startFunction(t, "exec", `EXEC_SHELL=grep -q '^SigIgn:.*[13579bdf]...$' /proc/self/status && exit 1; exit 0`, "EXEC_TIMEOUT=30s")
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Skip("needs /proc")
+	}
+	code, out, errs = runToEnd(t, "kwatchman", []string{"send", url}, nil)
+	require.Zero(t, code, "SIGPIPE is ignored: %s%s", out, errs)
+}
