@@ -74,6 +74,10 @@ func local(a netip.Addr) bool {
 		a = netip.AddrFrom4([4]byte(b[12:]))
 	}
 	zero := netip.MustParsePrefix("0.0.0.0/8")
+	switch a.String() { // where other clouds keep the credentials of machines
+	case "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192":
+		return true
+	}
 	return a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || zero.Contains(a)
 }
 

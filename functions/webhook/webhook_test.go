@@ -269,6 +269,7 @@ func TestThisMachineAndItsLinkAreNotReachedUnlessAllowed(t *testing.T) {
 	for address, want := range map[string]bool{
 		"169.254.169.254": true, "fe80::1": true, "fe80::1%eth0": true, "::ffff:169.254.169.254": true, "64:ff9b::a9fe:a9fe": true,
 		"224.0.0.1": true, "ff02::1": true, "0.1.2.3": true, "::": true, "::1": true,
+		"fd00:ec2::254": true, "100.100.100.200": true, "::ffff:168.63.129.16": true, "192.0.0.192": true,
 		"10.1.2.3": false, "192.168.1.1": false, "172.16.0.1": false, "8.8.8.8": false, "fd00::1": false, "2001:db8::1": false,
 	} {
 		require.Equal(t, want, local(netip.MustParseAddr(address)), address)
