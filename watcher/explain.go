@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,9 +36,7 @@ func explainCommand(name string, load func(*cobra.Command) (*config.Config, erro
 			if err != nil {
 				return err
 			}
-			log := logger(os.Stderr, max(cfg.LogLevel.Level(), slog.LevelWarn))
-			slog.SetDefault(logger(os.Stderr, slog.LevelError)) // see run
-			ch, _, err := assemble(cfg, functions, log, true)
+			ch, log, err := toWalk(cfg, functions)
 			if err != nil {
 				return err
 			}

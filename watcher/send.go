@@ -44,9 +44,7 @@ func sendCommand(name string, load func(*cobra.Command) (*config.Config, error),
 			if err != nil {
 				return fmt.Errorf("--action: %w", err)
 			}
-			log := logger(os.Stderr, max(cfg.LogLevel.Level(), slog.LevelWarn))
-			slog.SetDefault(logger(os.Stderr, slog.LevelError)) // see run
-			ch, _, err := assemble(cfg, functions, log, true)
+			ch, log, err := toWalk(cfg, functions)
 			if err != nil {
 				return err
 			}
@@ -67,6 +65,15 @@ func sendCommand(name string, load func(*cobra.Command) (*config.Config, error),
 	cmd.Flags().StringVar(&path, "event", "", "file with the events to send, as --record writes them; - is stdin")
 	cmd.Flags().StringVar(&action, "action", string(event.Update), "action of the sample: Add, Update or Delete")
 	return cmd
+}
+
+// toWalk makes the chain for who walks it by hand, quiet but for warnings; the
+// caller releases it.
+func toWalk(cfg *config.Config, functions map[string]Function) (*chain.Chain, *slog.Logger, error) {
+	log := logger(os.Stderr, max(cfg.LogLevel.Level(), slog.LevelWarn))
+	slog.SetDefault(logger(os.Stderr, slog.LevelError)) // see run
+	ch, _, err := assemble(cfg, functions, log, true)
+	return ch, log, err
 }
 
 // sender sends events and prints what becomes of them.

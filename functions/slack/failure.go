@@ -3,11 +3,9 @@ package slack
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -18,6 +16,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/unreached"
 )
 
 const (
@@ -56,7 +55,7 @@ func failure(doing string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err) {
 		return &event.Error{Status: http.StatusGatewayTimeout, Err: errors.New(doing + ": no answer in time")}
 	}
-	return &event.Error{Status: http.StatusBadGateway, Err: errors.New(doing + ": " + cause(err))}
+	return &event.Error{Status: http.StatusBadGateway, Err: errors.New(doing + ": " + unreached.Cause(err))}
 }
 
 func rateLimited(doing string, wait time.Duration) error {
@@ -145,24 +144,6 @@ func hasWord(err error, words ...string) bool {
 		}
 	}
 	return false
-}
-
-// cause explains an error of the network. Only errors that hold addresses and
-// names of hosts at most are quoted.
-func cause(err error) string {
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return e.Error()
-	}
-	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return e.Error()
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return "the server does not speak TLS"
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return "the connection was closed"
-	}
-	return "no valid HTTP answer"
 }
 
 // wordMark stands before the name of an error in a status line that bounded

@@ -3,11 +3,9 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/unreached"
 )
 
 const (
@@ -94,25 +93,7 @@ func notAnswered(ctx context.Context, r *request, err error) error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &event.Error{Status: http.StatusGatewayTimeout, Err: errors.New(doing + ": no answer in time")}
 	}
-	return &event.Error{Status: http.StatusBadGateway, Err: errors.New(doing + ": " + r.hide(cause(err)))}
-}
-
-// cause explains an error of the network. Only errors that hold addresses and
-// names of hosts at most are quoted.
-func cause(err error) string {
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return e.Error()
-	}
-	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return e.Error()
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return "the server does not speak TLS"
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return "the connection was closed"
-	}
-	return "no valid HTTP answer"
+	return &event.Error{Status: http.StatusBadGateway, Err: errors.New(doing + ": " + r.hide(unreached.Cause(err)))}
 }
 
 // refused is for an answer that is no success: what the chain would try again is

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -107,13 +108,21 @@ func (c *Chain) input(d *delivery) (*event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range c.cfg.Extensions {
-		if e.Extensions == nil {
-			e.Extensions = map[string]string{}
-		}
-		e.Extensions[name] = value
+	return c.extended(e), nil
+}
+
+// extended is an event with the configured extensions.
+func (c *Chain) extended(e *event.Event) *event.Event {
+	if len(c.cfg.Extensions) == 0 {
+		return e
 	}
-	return e, nil
+	out := *e
+	out.Extensions = maps.Clone(e.Extensions)
+	if out.Extensions == nil {
+		out.Extensions = map[string]string{}
+	}
+	maps.Copy(out.Extensions, c.cfg.Extensions)
+	return &out
 }
 
 // retry puts the lane aside until the next attempt, unless there is none.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -28,19 +27,12 @@ type Outcome struct {
 }
 
 // Walk takes one event along the chain from a step on, 0 for the first, in the
-// caller's goroutine, with one attempt at each step, and tells each outcome. remote tells whether endpoints
-// are called; without, an event passes them unchanged. It ends with the chain or
-// the first failure, and returns whether no step failed. Who is done calls Release.
+// caller's goroutine, with one attempt at each step, and tells each outcome.
+// remote tells whether endpoints are called; without, an event passes them
+// unchanged. It ends with the chain or the first failure, and returns whether no
+// step failed. Who is done calls Release.
 func (c *Chain) Walk(ctx context.Context, e *event.Event, from int, remote bool, each func(Outcome)) (ok bool) {
-	if len(c.cfg.Extensions) > 0 {
-		with := *e
-		with.Extensions = maps.Clone(e.Extensions)
-		if with.Extensions == nil {
-			with.Extensions = map[string]string{}
-		}
-		maps.Copy(with.Extensions, c.cfg.Extensions)
-		e = &with
-	}
+	e = c.extended(e)
 	for _, s := range c.steps[from:] {
 		o := Outcome{Step: s.name, Sink: s.sink}
 		if s.local == nil && !remote {
