@@ -113,6 +113,35 @@ corpus: bin/watcher bin/cluster ## record anew what diff is tested with, on a re
 bench: build bin/cluster bin/bench bin/bench-informer ## measure kwatchman beside a plain informer (16 minutes; BENCHFLAGS=--short: 2)
 	bin/cluster run -- bin/bench $(BENCHFLAGS)
 
+# With DOCKER=podman, or any that takes the same words, and REGISTRY=where.
+DOCKER ?= docker
+REGISTRY ?= ghcr.io/kwatchman
+IMAGEFLAGS ?=
+export DOCKER REGISTRY VERSION
+imagebuild = DOCKER_BUILDKIT=1 $(DOCKER) build $(IMAGEFLAGS) \
+	$(if $(GO_IMAGE),--build-arg GO_IMAGE=$(GO_IMAGE)) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+	$(if $(GOPROXY),--build-arg GOPROXY=$(GOPROXY)) --build-arg VERSION=$(VERSION) \
+	--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null)
+function_images := $(patsubst bin/%,image-%,$(functions))
+
+.PHONY: images image-watcher image-kwatchman $(function_images)
+images: image-watcher image-kwatchman $(function_images) ## build the images (DOCKER=, REGISTRY=, GO_IMAGE=, BASE_IMAGE=)
+image-watcher image-kwatchman: image-%:
+	$(imagebuild) -f Dockerfile.watcher --target $* -t $(REGISTRY)/$*:$(VERSION) .
+$(function_images): image-%:
+	$(imagebuild) -f Dockerfile.function --build-arg FUNCTION=$* -t $(REGISTRY)/$*:$(VERSION) .
+
+# Helm and what writes the chart's README have requirements of their own.
+.PHONY: bin/helm bin/helm-docs
+bin/helm:
+	@cd tools/helm && CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+bin/helm-docs:
+	@cd tools/helm && CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ github.com/norwoodj/helm-docs/cmd/helm-docs
+
+.PHONY: manifests
+manifests: bin/helm bin/helm-docs ## render deploy/plain, deploy/knative and the chart's README from the chart
+	deploy/manifests.sh
+
 .PHONY: clean
 clean: ## remove bin/
 	rm -rf bin

@@ -69,6 +69,7 @@ func command(name string, functions map[string]Function) *cobra.Command {
 		explainCommand(name, load, functions),
 		sendCommand(name, load, functions),
 		conformCommand(name),
+		readyCommand(name),
 	)
 	complete(root)
 	root.InitDefaultCompletionCmd()
@@ -125,6 +126,7 @@ Usage: %[1]s               watch until stopped
        %[1]s explain FILE  say at which step recorded events stop and why, and send nothing
        %[1]s send [URL …]  send an event along a chain and print each answer
        %[1]s conform URL   check that an endpoint keeps the handler protocol
+       %[1]s ready [URL]   ask a running watcher whether it is ready
        %[1]s completion    print the completion for bash, zsh, fish or powershell
        %[1]s version       print the version
 
