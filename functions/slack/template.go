@@ -1,9 +1,9 @@
 package slack
 
 import (
-	"text/template"
-
 	"github.com/slack-go/slack/slackutilsx"
+
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 
 	"github.com/kwatchman/kwatchman/internal/templates"
 )

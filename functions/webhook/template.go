@@ -7,11 +7,12 @@ import (
 	"maps"
 	"net/url"
 	"strings"
-	"text/template"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/Masterminds/sprig/v3"
+
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 
 	"github.com/kwatchman/kwatchman/internal/templates"
 )

@@ -94,14 +94,24 @@ func fieldsOf(cfg any) []field {
 // camelCase lowers the first word of a Go name: WebhookURL is webhookURL, URL
 // is url.
 func camelCase(name string) string {
+	first := words(name)[0]
+	return strings.ToLower(first) + strings.TrimPrefix(name, first)
+}
+
+// words splits a Go name as envconfig does: Webhook and URL, HTTP and Port.
+func words(name string) []string {
+	var out []string
 	r := []rune(name)
-	for i := range r {
-		if i > 0 && (!unicode.IsUpper(r[i]) || i+1 < len(r) && !unicode.IsUpper(r[i+1])) {
-			break
+	begin := 0
+	for i := 1; i < len(r); i++ {
+		afterLower := unicode.IsUpper(r[i]) && !unicode.IsUpper(r[i-1])
+		lastOfAcronym := unicode.IsUpper(r[i]) && unicode.IsUpper(r[i-1]) && i+1 < len(r) && !unicode.IsUpper(r[i+1])
+		if afterLower || lastOfAcronym {
+			out = append(out, string(r[begin:i]))
+			begin = i
 		}
-		r[i] = unicode.ToLower(r[i])
 	}
-	return string(r)
+	return append(out, string(r[begin:]))
 }
 
 func set(to reflect.Value, value any) error {

@@ -4,7 +4,6 @@
 package settings
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"regexp"
 	"strings"
 	"text/tabwriter"
-	"text/template"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
@@ -69,33 +67,46 @@ func problem(bad *envconfig.ParseError) string {
 
 // Names lists the environment variables that cfg reads.
 func Names(prefix string, cfg any) ([]string, error) {
-	var b bytes.Buffer
-	if err := envconfig.Usagef(prefix, cfg, &b, "{{range .}}{{usage_key .}}\n{{end}}"); err != nil {
-		return nil, err
+	if v := reflect.ValueOf(cfg); v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return nil, envconfig.ErrInvalidSpecification
 	}
+	var names []string
 	for _, f := range fieldsOf(cfg) {
 		for _, tag := range []string{"default", "envconfig", "required"} {
 			if _, ok := f.field.Tag.Lookup(tag); ok { // a mistake in the program
 				return nil, fmt.Errorf("field %s has the tag %s: it would go over the file, read another's variable or refuse the file's value", f.field.Name, tag)
 			}
 		}
+		names = append(names, variable(prefix, f.field.Name))
 	}
-	return strings.Fields(b.String()), nil
+	return names, nil
+}
+
+// variable is what envconfig calls the variable of a field with split_words.
+// envconfig's own list is a template, and what links text/template is a fifth
+// larger: the linker then keeps every method.
+func variable(prefix, field string) string {
+	name := prefix
+	for _, word := range words(field) {
+		name += "_" + strings.ToUpper(word)
+	}
+	return name
 }
 
 // Usage prints a line for each setting: name, the short flag if it has one, the
 // text of the field's desc tag and the value that cfg holds as the default. more are further lines to align
 // with them, name and text separated by a tab.
 func Usage(w io.Writer, prefix string, cfg any, more ...string) error {
-	lines, err := template.New("usage").Funcs(template.FuncMap{"default": defaultText}).Parse(
-		"{{range .}}  {{.Key}}{{with .Tags.Get \"short\"}}, -{{.}}{{end}}\t{{.Tags.Get \"desc\"}}{{default .Field}}\n{{end}}")
-	if err != nil {
+	if _, err := Names(prefix, cfg); err != nil {
 		return err
 	}
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	// envconfig walks the fields, so that only those show that it also reads.
-	if err := envconfig.Usaget(prefix, cfg, tw, lines); err != nil {
-		return err
+	for _, f := range fieldsOf(cfg) {
+		short := ""
+		if flag := f.field.Tag.Get("short"); flag != "" {
+			short = ", -" + flag
+		}
+		_, _ = fmt.Fprintf(tw, "  %s%s\t%s%s\n", variable(prefix, f.field.Name), short, f.field.Tag.Get("desc"), defaultText(f.value)) // Flush tells of an error
 	}
 	for _, line := range more {
 		_, _ = fmt.Fprintf(tw, "  %s\n", line) // Flush tells of an error

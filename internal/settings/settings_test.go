@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kelseyhightower/envconfig"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kwatchman/kwatchman/internal/settings"
@@ -137,4 +138,24 @@ func TestTagsThatGoAroundAFileAreRefused(t *testing.T) {
 		require.ErrorContains(t, err, "field A has the tag ")
 		require.Error(t, settings.Load("X", cfg))
 	}
+}
+
+// The list of names is our own, the reading is envconfig's.
+func TestNamesAreThoseOfEnvconfig(t *testing.T) {
+	var cfg struct {
+		Events           []string `split_words:"true"`
+		WebhookURL       string   `split_words:"true"`
+		URL              string   `split_words:"true"`
+		ApiURL           string   `split_words:"true"`
+		MaxOutput        int      `split_words:"true"`
+		HTTPProxyAddress string   `split_words:"true"`
+		RetryWaitMin     int      `split_words:"true"`
+		Hidden           string   `ignored:"true"`
+		X                int      `split_words:"true"`
+	}
+	var want strings.Builder
+	require.NoError(t, envconfig.Usagef("FN", &cfg, &want, "{{range .}}{{usage_key .}}\n{{end}}"))
+	names, err := settings.Names("FN", &cfg)
+	require.NoError(t, err)
+	require.Equal(t, strings.Fields(want.String()), names)
 }

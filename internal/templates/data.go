@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"reflect"
 	"regexp"
 	"strings"
-	"text/template"
 	"time"
 
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
+
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/suggest"
 )
 
 // NotRecorded stands for the manager where Kubernetes wrote none down.
@@ -79,6 +80,7 @@ func (d Data) decodeObjects() error {
 // functions are what templates may call besides those of text/template.
 var functions = template.FuncMap{
 	"get":        get,
+	"called":     called,
 	"index":      index,
 	"default":    func(instead, v any) any { return or(v, instead) },
 	"lower":      func(v any) string { return strings.ToLower(Text(v)) },
@@ -95,7 +97,7 @@ func get(v any, names ...string) any {
 	for _, name := range names {
 		m, ok := asMap(v)
 		if !ok {
-			v = method(v, name)
+			v = field(v, name)
 		} else {
 			v = m[name]
 		}
@@ -114,16 +116,55 @@ func asMap(v any) (map[string]any, bool) {
 	return nil, false
 }
 
-// method calls a method without arguments, such as .Time.Unix.
-func method(v any, name string) any {
-	if v == nil {
+// field is a value that a time has, such as .Time.Unix; nil if it has none of
+// this name. Values have no methods here: a template that could call any would
+// make the linker keep every one, which is a quarter of a function's size.
+func field(v any, name string) any {
+	t, ok := v.(time.Time)
+	if !ok {
 		return nil
 	}
-	m := reflect.ValueOf(v).MethodByName(name)
-	if !m.IsValid() || m.Type().NumIn() != 0 || m.Type().NumOut() != 1 {
-		return nil
+	switch name {
+	case "Unix":
+		return t.Unix()
+	case "UnixMilli":
+		return t.UnixMilli()
+	case "UnixNano":
+		return t.UnixNano()
+	case "Year":
+		return t.Year()
+	case "Month":
+		return t.Month()
+	case "Day":
+		return t.Day()
+	case "YearDay":
+		return t.YearDay()
+	case "Weekday":
+		return t.Weekday()
+	case "Hour":
+		return t.Hour()
+	case "Minute":
+		return t.Minute()
+	case "Second":
+		return t.Second()
+	case "UTC":
+		return t.UTC()
+	case "Local":
+		return t.Local()
+	case "String":
+		return t.String()
 	}
-	return m.Call(nil)[0].Interface()
+	return nil
+}
+
+// called is a field with an argument, of which a time has one: .Time.Format "15:04".
+func called(v any, name string, args ...any) (any, error) {
+	if t, ok := v.(time.Time); ok && name == "Format" && len(args) == 1 {
+		if layout, ok := args[0].(string); ok {
+			return t.Format(layout), nil
+		}
+	}
+	return nil, fmt.Errorf("%s takes no argument, or is none of what can be called: .Time.Format", suggest.Word(name))
 }
 
 // index is the one of text/template, for which what is missing is "" too.

@@ -10,8 +10,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/template"
 	"text/template/parse"
+
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 
 	"github.com/kwatchman/kwatchman/internal/suggest"
 )
@@ -151,6 +152,13 @@ func (r *rewriter) pipe(p *parse.PipeNode, root bool) {
 		for i, a := range c.Args {
 			switch get := r.field(a, root); {
 			case i == 0 && get != nil: // a method with arguments, such as .Time.Format
+				if last := len(get.Args) - 1; last > 1 {
+					of := &parse.PipeNode{NodeType: parse.NodePipe, Pos: a.Position(), Cmds: []*parse.CommandNode{{
+						NodeType: parse.NodeCommand, Args: get.Args[:last],
+					}}}
+					c.Args = slices.Insert(c.Args, 1, parse.Node(of), get.Args[last])
+					c.Args[0] = parse.NewIdentifier("called")
+				}
 			case get != nil:
 				c.Args[i] = &parse.PipeNode{NodeType: parse.NodePipe, Pos: a.Position(), Cmds: []*parse.CommandNode{get}}
 			default:
