@@ -131,6 +131,14 @@ image-watcher image-kwatchman: image-%:
 $(function_images): image-%:
 	$(imagebuild) -f Dockerfile.function --build-arg FUNCTION=$* -t $(REGISTRY)/$*:$(VERSION) .
 
+# Docker, and what the images are made of, are found by the script; where they cannot be, it says so.
+.PHONY: test-images run-images
+test-images: bin/cluster ## build the images and run them as containers (4 minutes)
+	@bin/cluster build >/dev/null
+	@test/images/with-docker.sh $(MAKE) --no-print-directory run-images VERSION=v0.0.0-test REGISTRY=kwatchman.test IMAGEFLAGS=--network=host
+run-images: images build
+	KWATCHMAN_TEST_DOCKER=$$(command -v $(DOCKER)) bin/cluster run -- $(GO) test -count=1 -v $(TESTFLAGS) ./test/images
+
 # Helm and what writes the chart's README have requirements of their own.
 .PHONY: bin/helm bin/helm-docs
 bin/helm:
