@@ -139,6 +139,18 @@ test-images: bin/cluster ## build the images and run them as containers (4 minut
 run-images: images build
 	KWATCHMAN_TEST_DOCKER=$$(command -v $(DOCKER)) bin/cluster run -- $(GO) test -count=1 -v $(TESTFLAGS) ./test/images
 
+# On a node of its own: root, and Debian's containerd, runc, containernetworking-plugins, iptables and conntrack.
+.PHONY: test-node run-node
+test-node: bin/cluster bin/helm ## install the chart as real Pods on a real node and break them (root; 10 minutes)
+	@test/images/with-docker.sh $(MAKE) --no-print-directory run-node VERSION=v0.0.0-test REGISTRY=kwatchman.test IMAGEFLAGS=--network=host
+node_images = $(foreach tag,v0.0.0-test v0.0.1-test,$(foreach name,watcher diff log,kwatchman.test/$(name):$(tag)))
+run-node: image-watcher image-diff image-log
+	for name in watcher diff log; do $(DOCKER) tag kwatchman.test/$$name:v0.0.0-test kwatchman.test/$$name:v0.0.1-test; done
+	$(DOCKER) save -o bin/node-images.tar $(node_images)
+	$(GO) test -c -o bin/node.test ./test/node
+	cd test/node && KWATCHMAN_TEST_IMAGES=$(CURDIR)/bin/node-images.tar KWATCHMAN_TEST_HELM=$(CURDIR)/bin/helm \
+		$(CURDIR)/bin/cluster run --node --kubectl -- $(CURDIR)/bin/node.test -test.v -test.timeout=30m
+
 # Helm and what writes the chart's README have requirements of their own.
 .PHONY: bin/helm bin/helm-docs
 bin/helm:

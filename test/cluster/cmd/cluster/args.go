@@ -39,6 +39,20 @@ func apiServerArgs(d dir, p ports) []string {
 	}
 }
 
+// apiServerNodeArgs go over those before: Pods reach it by the node's address,
+// and it reaches the kubelet.
+func apiServerNodeArgs(d dir) []string {
+	return []string{
+		"--bind-address=0.0.0.0",
+		"--advertise-address=" + nodeIP,
+		"--endpoint-reconciler-type=lease",
+		"--allow-privileged=true",
+		"--kubelet-client-certificate=" + d.pki("admin.crt"),
+		"--kubelet-client-key=" + d.pki("admin.key"),
+		"--kubelet-preferred-address-types=InternalIP",
+	}
+}
+
 func controllerManagerArgs(d dir, p ports) []string {
 	return []string{
 		"--kubeconfig=" + d.kubeconfig(),

@@ -39,7 +39,7 @@ func build(ctx context.Context, args []string) error {
 
 // builtKubectl returns the path of kubectl, which it builds if it misses.
 func builtKubectl(ctx context.Context) (string, error) {
-	c, err := openKubectlCache(ctx)
+	c, err := openModuleCache(ctx, "kubectl", kubectlProgram)
 	if err != nil {
 		return "", err
 	}

@@ -20,6 +20,9 @@ var (
 	controlPlaneProgram      = program{"controlplane", "./cmd/controlplane"}
 	controllerManagerProgram = program{"controller-manager", "./cmd/controller-manager"}
 	kubectlProgram           = program{"kubectl", "."}
+	nodeProgram              = program{"node", "."}
+	pauseProgram             = program{"pause", "./pause"}
+	coreDNSProgram           = program{"coredns", "."}
 )
 
 // servers share one module, and so one folder of the cache.
@@ -51,13 +54,13 @@ func openCache(ctx context.Context) (*cache, error) {
 	return openCacheOf(ctx, source, source, servers())
 }
 
-// openKubectlCache is openCache for kubectl.
-func openKubectlCache(ctx context.Context) (*cache, error) {
+// openModuleCache is openCache for the programs of a module in a folder below.
+func openModuleCache(ctx context.Context, folder string, programs ...program) (*cache, error) {
 	source, err := findSource()
 	if err != nil {
 		return nil, err
 	}
-	return openCacheOf(ctx, source, filepath.Join(source, "kubectl"), []program{kubectlProgram})
+	return openCacheOf(ctx, source, filepath.Join(source, folder), programs)
 }
 
 // openCacheOf finds the folder of the programs of the module in source; the

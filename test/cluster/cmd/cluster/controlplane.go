@@ -16,10 +16,12 @@ type controlPlane struct {
 	cache             *cache
 	controllerManager bool
 	bound             bool                  // dies with the launcher
+	withNode          bool                  // Pods reach the API server
 	choosePorts       func() (ports, error) // freePorts, but for tests
 
 	ports     ports
 	processes []*process
+	node      []*process // of the node; they end with its namespaces
 }
 
 // start brings the servers up in a clean folder, and leaves nothing if it fails.
@@ -88,6 +90,9 @@ func (cp *controlPlane) startServer(ctx context.Context, name string) error {
 		args, ready = etcdArgs(cp.dir, cp.ports), etcdReady(cp.ports)
 	case apiServerName:
 		args, ready = apiServerArgs(cp.dir, cp.ports), apiServerReady(cp.ports)
+		if cp.withNode {
+			args = append(args, apiServerNodeArgs(cp.dir)...)
+		}
 	case controllerManagerName:
 		binary = cp.cache.path(controllerManagerProgram)
 		args, ready = controllerManagerArgs(cp.dir, cp.ports), controllerManagerReady(cp.ports)

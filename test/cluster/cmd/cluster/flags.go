@@ -21,6 +21,7 @@ type options struct {
 	dir               string
 	controllerManager bool
 	kubectl           bool
+	node              bool
 	kubectlPath       string // of the built one, for run
 	kubeconfigEnv     string
 	command           []string

@@ -16,6 +16,15 @@ func runCommand(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return unlessHelp(err)
 	}
+	if o.node && os.Getenv(insideEnv) == "" {
+		return enterNode(ctx, args)
+	}
+	if o.node {
+		o.controllerManager = true // who makes Pods
+		if err := settle(); err != nil {
+			return err
+		}
+	}
 	cache, err := openBuilt(ctx, o.controllerManager)
 	if err != nil {
 		return err
@@ -39,14 +48,22 @@ func runCommand(ctx context.Context, args []string) (err error) {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
 	cp := controlPlane{
-		dir: d, cache: cache, controllerManager: o.controllerManager, bound: true, choosePorts: freePorts,
+		dir: d, cache: cache, controllerManager: o.controllerManager, bound: true, choosePorts: freePorts, withNode: o.node,
 	}
 	defer func() {
-		err = errors.Join(err, cp.end(), os.RemoveAll(temp))
+		err = errors.Join(err, cp.end())
+		if !o.node { // there the outer launcher removes it, when nothing is mounted any more
+			err = errors.Join(err, os.RemoveAll(temp))
+		}
 		_ = leave.Close()
 	}()
 	if err := cp.start(ctx); err != nil {
 		return err
+	}
+	if o.node {
+		if err := cp.startNode(ctx); err != nil {
+			return err
+		}
 	}
 	return cp.execute(o)
 }
@@ -56,9 +73,10 @@ func runOptions(args []string) (options, error) {
 	fs := newFlags("run")
 	controllerManagerFlag(fs, &o)
 	kubectlFlag(fs, &o)
+	fs.BoolVar(&o.node, "node", false, "a node that runs Pods, too: needs root, Linux, containerd, runc and CNI plugins")
 	fs.StringVar(&o.kubeconfigEnv, "kubeconfig-env", "KWATCHMAN_TEST_KUBECONFIG",
 		"`name` of the environment variable that tells the command where the kubeconfig is")
-	rest, err := parse(fs, args, "run [--controller-manager] [--kubectl] [--kubeconfig-env name] -- command [args…]")
+	rest, err := parse(fs, args, "run [--controller-manager] [--kubectl] [--node] [--kubeconfig-env name] -- command [args…]")
 	if err != nil {
 		return o, err
 	}
@@ -85,6 +103,9 @@ func (cp *controlPlane) execute(o options) error {
 	if o.kubectlPath != "" {
 		cmd.Env = append(cmd.Env, kubectlEnv+"="+o.kubectlPath)
 	}
+	if cp.withNode {
+		cmd.Env = append(cmd.Env, ctrEnv+"=ctr --address "+cp.dir.path("containerd.sock")+" --namespace k8s.io")
+	}
 	cmd.SysProcAttr = sameSession()
 
 	signals := make(chan os.Signal, 8)
@@ -94,7 +115,7 @@ func (cp *controlPlane) execute(o options) error {
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
-	for _, server := range cp.processes {
+	for _, server := range append(cp.processes, cp.node...) {
 		go server.warnIfEndsBefore(p)
 	}
 	for {
