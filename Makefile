@@ -48,10 +48,11 @@ allocs := ./event ./functions/diff ./watcher/object ./watcher/state ./watcher/ch
 
 # What controllers and kubectl write is tested on a control plane that has them.
 .PHONY: test
-test: build bin/cluster ## run all tests, with the race detector, on a real API server (builds one the first time: 8 minutes)
+test: build bin/cluster bin/helm ## run all tests, with the race detector, on a real API server (builds one the first time: 8 minutes)
 	bin/cluster build --controller-manager --kubectl >/dev/null
-	KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/cluster run -- $(GO) test -race $(TESTFLAGS) ./...
+	KWATCHMAN_TEST_HELM=$(CURDIR)/bin/helm KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/cluster run -- $(GO) test -race $(TESTFLAGS) ./...
 	bin/cluster run --controller-manager --kubectl -- $(GO) test -race -run '^TestWho' $(TESTFLAGS) ./test/e2e
+	KWATCHMAN_TEST_HELM=$(CURDIR)/bin/helm bin/cluster run --kubectl -- $(GO) test -race $(TESTFLAGS) ./test/deploy
 	$(GO) test -run '^TestFewAllocations' $(allocs)
 	cd test/cluster && $(GO) test $(TESTFLAGS) ./cmd/cluster
 
@@ -80,17 +81,24 @@ test-unit: ## run the tests that need no API server
 # Of test/cluster only the launcher: the other commands are two imports each,
 # and to check them is to compile Kubernetes once more.
 .PHONY: lint
-lint: ## check the code, its format, the walls between the parts and go.mod
+lint: bin/helm bin/helm-docs ## check the code, its format, the walls between the parts, go.mod and the rendered manifests
 	$(lint) run ./...
-	cd test/cluster && $(lint) run ./cmd/cluster && $(lint) fmt --diff ./cmd ./kubectl
+	cd test/cluster && $(lint) run ./cmd/cluster && $(lint) fmt --diff ./cmd ./kubectl ./node ./coredns
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	tools/walls.sh
+	deploy/manifests.sh --check
+
+# The database of vulnerabilities is on the network; what it finds is for people to judge.
+.PHONY: vulncheck
+vulncheck: ## look for known vulnerabilities, if the database is in reach
+	@found=$$($(GO) tool -modfile=tools/vuln/go.mod govulncheck ./... 2>&1); case $$? in \
+		0|3) echo "$$found" ;; *) echo "not checked: $$(echo "$$found" | tail -n 1)" ;; esac
 
 .PHONY: fmt
 fmt: ## format the code
 	$(lint) fmt
-	cd test/cluster && $(lint) fmt ./cmd ./kubectl
+	cd test/cluster && $(lint) fmt ./cmd ./kubectl ./node ./coredns
 
 .PHONY: cluster
 cluster: bin/cluster ## start a Kubernetes control plane that keeps running, and print how to reach it

@@ -117,8 +117,10 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"typo in a copy":            {"functions: {slack-ops: {function: slack, settings: {chanel: x}}}", `at '/functions/slack-ops/settings': additional properties 'chanel' not allowed`},
 		"unknown resource":          {`resources: [deploymnts]`, `resources: "deploymnts" is no resource of Kubernetes' own; name a custom resource as plural.group`},
 		"typo in a resource":        {`resources: [{kind: pods, namespace: shop}]`, `at '/resources/0': additional properties 'namespace' not allowed`},
-		"set twice": {"functions: {webhook: {settings: {endpoint: x}, secrets: {endpoint: {name: a, key: b}}}}\nchain: [webhook]",
-			`functions.webhook.settings.endpoint: it is in secrets too; give one of the two`},
+		"set twice": {
+			"functions: {webhook: {settings: {endpoint: x}, secrets: {endpoint: {name: a, key: b}}}}\nchain: [webhook]",
+			`functions.webhook.settings.endpoint: it is in secrets too; give one of the two`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// Not in t.TempDir, whose name holds that of the test and may hold a comma, which --values takes for two files.

@@ -2,6 +2,8 @@ package deploy
 
 import (
 	"maps"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,14 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kwatchman/kwatchman/functions/diff"
-	"github.com/kwatchman/kwatchman/functions/exec"
+	functionexec "github.com/kwatchman/kwatchman/functions/exec"
 	"github.com/kwatchman/kwatchman/functions/filter"
 	"github.com/kwatchman/kwatchman/functions/ignoreevents"
 	"github.com/kwatchman/kwatchman/functions/log"
 	"github.com/kwatchman/kwatchman/functions/slack"
 	"github.com/kwatchman/kwatchman/functions/webhook"
 	"github.com/kwatchman/kwatchman/internal/settings"
-	"github.com/kwatchman/kwatchman/watcher/config"
 )
 
 // keysOf are those of the settings of a Config.
@@ -31,7 +32,7 @@ func keysOf(t *testing.T, cfg any) []string {
 // A setting that is new has a value, or this fails.
 func TestEverySettingHasAValue(t *testing.T) {
 	functions := map[string]any{
-		"diff": &diff.Config{}, "exec": &exec.Config{}, "filter": &filter.Config{}, "ignoreevents": &ignoreevents.Config{},
+		"diff": &diff.Config{}, "exec": &functionexec.Config{}, "filter": &filter.Config{}, "ignoreevents": &ignoreevents.Config{},
 		"log": &log.Config{}, "slack": &slack.Config{}, "webhook": &webhook.Config{},
 	}
 	root := valuesSchema(t)
@@ -46,19 +47,43 @@ func TestEverySettingHasAValue(t *testing.T) {
 	}
 
 	// These have values of their own at the top, or are what the chart decides.
-	cfg := config.Default(false)
 	own := []string{
 		"configFile", "resources", "namespace", "excludeNamespaces", "labelSelector", "fieldSelector", "handlers", "clusterName",
 		"kubeconfig", "stateDir", "metricsAddr",
 	}
-	keys := slices.DeleteFunc(keysOf(t, &cfg), func(k string) bool { return slices.Contains(own, k) })
+	var keys []string
+	for _, s := range watcherSettings(t) {
+		if !slices.Contains(own, s.Key) {
+			keys = append(keys, s.Key)
+		}
+	}
 	assert.ElementsMatch(t, keys, slices.Collect(maps.Keys(at(t, root, "properties", "watcher", "properties", "settings", "properties"))))
+}
+
+// watcherSettings are those that the watcher's help lists: nothing but its command
+// imports the watcher.
+func watcherSettings(t *testing.T) (out []settings.Setting) {
+	t.Helper()
+	help, err := exec.Command("go", "run", "../../watcher/cmd", "--help").Output()
+	require.NoError(t, err)
+	for _, m := range regexp.MustCompile(`(?m)^  KW_([A-Z_]+)`).FindAllStringSubmatch(string(help), -1) {
+		key := ""
+		for i, word := range strings.Split(strings.ToLower(m[1]), "_") {
+			if i > 0 {
+				word = strings.ToUpper(word[:1]) + word[1:]
+			}
+			key += word
+		}
+		out = append(out, settings.Setting{Variable: "KW_" + m[1], Key: key})
+	}
+	require.NotEmpty(t, out)
+	return out
 }
 
 // The chart makes the variable's name from the key.
 func TestEveryValueReachesTheVariableOfItsSetting(t *testing.T) {
 	for name, cfg := range map[string]any{
-		"diff": &diff.Config{}, "exec": &exec.Config{}, "filter": &filter.Config{}, "ignoreevents": &ignoreevents.Config{},
+		"diff": &diff.Config{}, "exec": &functionexec.Config{}, "filter": &filter.Config{}, "ignoreevents": &ignoreevents.Config{},
 		"log": &log.Config{}, "slack": &slack.Config{}, "webhook": &webhook.Config{},
 	} {
 		prefix := strings.ToUpper(name)
@@ -70,9 +95,7 @@ func TestEveryValueReachesTheVariableOfItsSetting(t *testing.T) {
 		}
 		assertVariables(t, render(t, args...), all)
 	}
-	cfg := config.Default(false)
-	all, err := settings.Of(config.Prefix, &cfg)
-	require.NoError(t, err)
+	all := watcherSettings(t)
 	known := at(t, valuesSchema(t), "properties", "watcher", "properties", "settings", "properties")
 	all = slices.DeleteFunc(all, func(s settings.Setting) bool { return known[s.Key] == nil })
 	var args []string

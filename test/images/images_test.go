@@ -216,8 +216,8 @@ func readableKubeconfig(t *testing.T) (dir string, client dynamic.Interface) {
 	require.NoError(t, err)
 	dir = t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "kubeconfig"), text, 0o600))
-	require.NoError(t, os.Chmod(dir, 0o755))                              //nolint:gosec // a test's
-	require.NoError(t, os.Chmod(filepath.Join(dir, "kubeconfig"), 0o644)) //nolint:gosec // a test's
+	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, os.Chmod(filepath.Join(dir, "kubeconfig"), 0o644))
 	cfg, err := clientcmd.BuildConfigFromFlags("", path)
 	require.NoError(t, err)
 	client, err = dynamic.NewForConfig(cfg)

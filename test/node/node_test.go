@@ -130,7 +130,7 @@ func start(t *testing.T, mode string) *node {
 
 	// A volume, as a provisioner would make it.
 	disk := t.TempDir()
-	require.NoError(t, os.Chmod(disk, 0o777)) //nolint:gosec // kubelet does not give a hostPath to the Pod's user
+	require.NoError(t, os.Chmod(disk, 0o777)) // the kubelet does not give a hostPath to the Pod's user
 	n.kubectl("create", "namespace", n.namespace)
 	n.kubectl("label", "namespace", n.namespace, "pod-security.kubernetes.io/enforce=restricted")
 	n.kubectl("create", "namespace", "shop-"+mode)

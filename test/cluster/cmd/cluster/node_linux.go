@@ -341,7 +341,7 @@ healthzBindAddress: 127.0.0.1:10256
 	}
 	group = "/sys/fs/cgroup/" + group
 	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		return os.MkdirAll(group, 0o755)
+		return os.MkdirAll(group, 0o750)
 	}
 	controllers, err := filepath.Glob("/sys/fs/cgroup/*")
 	if err != nil {
@@ -349,7 +349,7 @@ healthzBindAddress: 127.0.0.1:10256
 	}
 	for _, controller := range controllers {
 		if info, err := os.Lstat(controller); err == nil && info.IsDir() {
-			if err := os.MkdirAll(filepath.Join(controller, filepath.Base(group)), 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Join(controller, filepath.Base(group)), 0o750); err != nil {
 				return fmt.Errorf("run --node: make a cgroup: %w", err)
 			}
 		}
