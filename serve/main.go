@@ -65,18 +65,24 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 	if err != nil {
 		return err
 	}
+	m := newMetrics(name)
+	stop, err := m.serve(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
 	if err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}
-	return Serve(ctx, l, h)
+	return Serve(ctx, l, m.count(h))
 }
 
 func help(w io.Writer, name, prefix string, cfg any) error {
 	_, _ = fmt.Fprintf(w, "%s is a function of a kwatchman chain: it answers CloudEvents over HTTP.\n\n"+
 		"Settings, as environment variables (default in brackets):\n", name)
 	port := fmt.Sprintf("PORT\twhere to listen; 0 takes a free port (%d)", defaultPort)
-	if err := settings.Usage(w, prefix, cfg, port); err != nil {
+	if err := settings.Usage(w, prefix, cfg, port, "METRICS_PORT\twhere to serve /metrics; 0 takes a free port (nowhere)"); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, "\nFlags: --help, --version\n")

@@ -50,7 +50,7 @@ func (r *report) print(w io.Writer) error {
 // check looks at everything that a run needs, and goes on after a problem. A
 // configuration that cannot be read is an error before there is a table.
 func check(ctx context.Context, cfg *config.Config, functions map[string]Function, w io.Writer) error {
-	ch, _, err := assemble(cfg, functions, slog.New(slog.DiscardHandler), cfg.StateDir != "")
+	ch, _, err := assemble(cfg, functions, slog.New(slog.DiscardHandler), nil, cfg.StateDir != "")
 	if err != nil {
 		return err
 	}

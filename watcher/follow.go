@@ -12,6 +12,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/plan"
 	"github.com/kwatchman/kwatchman/watcher/source"
@@ -28,6 +29,7 @@ type follower struct {
 	redactor *object.Redactor
 	zip      *object.Compressor
 	state    *state.State
+	metrics  *metrics.Metrics
 
 	begin     []state.Watch // where the sources of the start go on
 	resources map[client.Place]client.Resource
@@ -222,6 +224,7 @@ func (f *follower) launch(ctx context.Context, end context.CancelCauseFunc, w st
 		Patient: f.started || !f.serves(place.GroupResource), Redactor: f.redactor, Compressor: f.zip,
 		Synced:    func() { f.pending.done(r) },
 		NotServed: f.notServed,
+		Metrics:   f.metrics,
 		Logger:    f.log,
 	})
 	f.running[place] = r

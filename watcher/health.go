@@ -14,9 +14,9 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/config"
 )
 
-// serveHealth answers /healthz, and /readyz once ready is set, until the
+// serveHealth answers /metrics, /healthz, and /readyz once ready is set, until the
 // returned function is called.
-func serveHealth(ctx context.Context, addr string, ready *atomic.Bool, log *slog.Logger) (stop func(), err error) {
+func serveHealth(ctx context.Context, addr string, metrics http.Handler, ready *atomic.Bool, log *slog.Logger) (stop func(), err error) {
 	if addr == "" {
 		return func() {}, nil
 	}
@@ -38,6 +38,7 @@ func serveHealth(ctx context.Context, addr string, ready *atomic.Bool, log *slog
 		}
 		_, _ = io.WriteString(w, "ok\n")
 	})
+	mux.Handle("GET /metrics", metrics)
 	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
 	served := make(chan struct{})
 	go func() {

@@ -16,6 +16,7 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/plan"
 	"github.com/kwatchman/kwatchman/watcher/state"
@@ -28,7 +29,8 @@ const stopTimeout = 25 * time.Second
 // watch checks everything that can be checked before the first event, and
 // then watches until ctx ends.
 func watch(ctx context.Context, cfg *config.Config, functions map[string]Function, log *slog.Logger) (err error) {
-	ch, zip, err := assemble(cfg, functions, log, cfg.StateDir != "")
+	m := metrics.New(Version)
+	ch, zip, err := assemble(cfg, functions, log, m, cfg.StateDir != "")
 	if err != nil {
 		return err
 	}
@@ -51,8 +53,13 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	if err != nil {
 		return err
 	}
+	f.metrics = m
+	m.Queue(func() metrics.Queue {
+		return metrics.Queue{Events: st.Waiting(), Bytes: st.WaitingBytes(), Oldest: ch.Oldest()}
+	})
+	m.Gauge("state_bytes", "Bytes of the state: of its file, or of what is kept in memory.", func() float64 { return float64(st.Size()) })
 	var ready atomic.Bool
-	stopHealth, err := serveHealth(ctx, cfg.MetricsAddr, &ready, log)
+	stopHealth, err := serveHealth(ctx, cfg.MetricsAddr, m.Handler(), &ready, log)
 	if err != nil {
 		return err
 	}
@@ -131,12 +138,12 @@ func survey(ctx context.Context, cfg *config.Config, current map[client.Place]sc
 	return api, served, p, p.Err()
 }
 
-func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compressor, log *slog.Logger) chain.Config {
+func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compressor, m *metrics.Metrics, log *slog.Logger) chain.Config {
 	out := chain.Config{
 		Steps: steps, Extensions: cfg.Knative.Extensions, CACerts: cfg.Knative.CACerts,
 		Concurrency: cfg.Concurrency, Timeout: cfg.AttemptTimeout(), RetryMax: cfg.RetryMax,
 		RetryWaitMin: cfg.RetryWaitMin, RetryWaitMax: cfg.RetryWaitMax,
-		UserAgent: "kwatchman/" + Version, Logger: log,
+		UserAgent: "kwatchman/" + Version, Logger: log, Metrics: m,
 		Compress: zip.Compress, Decompress: zip.Decompress,
 	}
 	if isTerminal(os.Stderr) {
@@ -150,7 +157,7 @@ func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compresso
 
 // assemble makes the chain. durable tells that what it does not deliver is kept
 // elsewhere.
-func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logger, durable bool) (*chain.Chain, *object.Compressor, error) {
+func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logger, m *metrics.Metrics, durable bool) (*chain.Chain, *object.Compressor, error) {
 	zip, err := object.NewCompressor()
 	if err != nil {
 		return nil, nil, err
@@ -159,7 +166,7 @@ func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logge
 	if err != nil {
 		return nil, nil, err
 	}
-	of := chainConfig(cfg, steps, zip, log)
+	of := chainConfig(cfg, steps, zip, m, log)
 	of.Durable = durable
 	ch, err := chain.New(of)
 	return ch, zip, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/internal/seldom"
+	"github.com/kwatchman/kwatchman/watcher/metrics"
 )
 
 // Item is a change to deliver. It stays where it is kept until it is done; the
@@ -73,6 +74,7 @@ type Config struct {
 	UserAgent string
 	Logger    *slog.Logger
 	StopLevel slog.Level // at which it is logged that a step stops the chain
+	Metrics   *metrics.Metrics
 	// Compress and Decompress pack what waits between two steps.
 	Compress   func([]byte) []byte
 	Decompress func([]byte) ([]byte, error)
@@ -103,6 +105,7 @@ func New(cfg Config) (*Chain, error) {
 		if err != nil {
 			return nil, err
 		}
+		cfg.Metrics.Step(s.name)
 		c.steps = append(c.steps, s)
 	}
 	return c, nil
@@ -126,12 +129,12 @@ func (c *Chain) Steps() []string {
 }
 
 // Push queues an item for delivery.
-func (c *Chain) Push(item Item) { c.queue.push(&delivery{item: item}) }
+func (c *Chain) Push(item Item) { c.queue.push(&delivery{item: item, since: time.Now()}) }
 
 // PushAt queues an item whose event is the input of a later step: 0 is the
 // first.
 func (c *Chain) PushAt(item Item, step int) {
-	c.queue.push(&delivery{item: item, first: step, step: step})
+	c.queue.push(&delivery{item: item, first: step, step: step, since: time.Now()})
 }
 
 // StepOf is the index of the step that a dead letter names: the one at its place
@@ -164,6 +167,9 @@ func (c *Chain) Counts() (delivered, givenUp int64) { return c.delivered.Load(),
 
 // Waiting is the number of items that are not acknowledged.
 func (c *Chain) Waiting() int { return c.queue.len() }
+
+// Oldest is how long the oldest of them has waited; 0: none waits.
+func (c *Chain) Oldest() time.Duration { return c.queue.oldest() }
 
 // Run delivers until Close has been called and the queue is empty, or, with
 // durable items, nothing is in flight; the end of ctx breaks off what is. It

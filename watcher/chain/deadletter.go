@@ -77,6 +77,7 @@ func (c *Chain) letter(d *delivery, e *event.Event) *event.Event {
 // it, if any.
 func (c *Chain) report(d *delivery, err error, in string) {
 	c.givenUp.Add(1)
+	c.cfg.Metrics.GivenUp(c.steps[d.step].name, in != "")
 	id, subject := d.item.Name()
 	attrs := []any{"id", id, "subject", subject, "step", c.steps[d.step].name, "attempts", d.attempts, "error", err}
 	if in != "" {

@@ -14,12 +14,13 @@ import (
 // else to the queue.
 type delivery struct {
 	item     Item
-	first    int   // index of the step that the item's event is the input of
-	step     int   // index of the step that is next
-	kept     bool  // the item keeps the input of that step
-	attempts int   // at that step
-	failures int   // attempts that count for RetryMax, and then those at the dead letter
-	dead     error // why it is given up; it waits for the dead letter
+	since    time.Time // when it was queued
+	first    int       // index of the step that the item's event is the input of
+	step     int       // index of the step that is next
+	kept     bool      // the item keeps the input of that step
+	attempts int       // at that step
+	failures int       // attempts that count for RetryMax, and then those at the dead letter
+	dead     error     // why it is given up; it waits for the dead letter
 }
 
 // work delivers the first item of a lane as far as it gets.
@@ -27,8 +28,7 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
 	var e *event.Event     // input of the step that is next; built when it is needed
 	for ctx.Err() == nil { // else Run reports what is left
 		if d.step == len(c.steps) {
-			c.delivered.Add(1)
-			c.finish(l, d)
+			c.succeed(l, d)
 			return
 		}
 		s := c.steps[d.step]
@@ -70,14 +70,20 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
 			}
 			d.dead, d.failures = err, 0
 		case next == nil:
-			c.delivered.Add(1)
-			c.finish(l, d)
+			c.succeed(l, d)
 			return
 		default:
 			e = next
 			d.advance()
 		}
 	}
+}
+
+// succeed is the end of an item that is delivered, or stopped by a step.
+func (c *Chain) succeed(l *lane, d *delivery) {
+	c.delivered.Add(1)
+	c.cfg.Metrics.Delivered(time.Since(d.since))
+	c.finish(l, d)
 }
 
 // finish is the end of an item.

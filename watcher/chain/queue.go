@@ -91,6 +91,22 @@ func (q *queue) next() (*lane, *delivery) {
 	}
 }
 
+// oldest is how long the item has waited that has waited longest.
+func (q *queue) oldest() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var since time.Time
+	for _, l := range q.lanes {
+		if first := l.items[0].since; since.IsZero() || first.Before(since) {
+			since = first
+		}
+	}
+	if since.IsZero() {
+		return 0
+	}
+	return time.Since(since)
+}
+
 // done removes the first item of a taken lane, which is delivered or given up.
 func (q *queue) done(l *lane) {
 	q.mu.Lock()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/internal/seldom"
+	"github.com/kwatchman/kwatchman/watcher/metrics"
 )
 
 // Bounds of what an endpoint may ask for or send.
@@ -119,7 +120,11 @@ func (s *step) close() {
 // call makes one attempt. It returns the event to go on with, nil if the chain
 // ends here as a success, or a *failure.
 func (s *step) call(ctx context.Context, e *event.Event) (*event.Event, error) {
+	began := time.Now()
 	next, reason, err := s.attempt(ctx, e)
+	if ctx.Err() == nil { // else it was broken off
+		s.count(next, reason, err, time.Since(began))
+	}
 	if f, ok := errors.AsType[*failure](err); ok {
 		f.reason = s.say(f.reason)
 	}
@@ -132,6 +137,24 @@ func (s *step) call(ctx context.Context, e *event.Event) (*event.Event, error) {
 		s.log.Log(ctx, s.cfg.StopLevel, "chain stopped", attrs...)
 	}
 	return next, err
+}
+
+// count tells the metrics of an attempt.
+func (s *step) count(next *event.Event, reason string, err error, took time.Duration) {
+	m := s.cfg.Metrics
+	f, failed := errors.AsType[*failure](err)
+	switch {
+	case failed && !f.permanent:
+		m.Attempted(s.name, metrics.Retried, took)
+		m.Retry(s.name, f.status)
+	case err != nil:
+		m.Attempted(s.name, metrics.Refused, took)
+	case next == nil && !s.sink:
+		m.Attempted(s.name, metrics.Stopped, took)
+		m.Stopped(s.name, reason)
+	default:
+		m.Attempted(s.name, metrics.Continued, took)
+	}
 }
 
 func (s *step) attempt(ctx context.Context, e *event.Event) (next *event.Event, reason string, err error) {

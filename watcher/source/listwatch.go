@@ -49,6 +49,7 @@ type listWatch struct {
 	log       *slog.Logger
 	explain   func(error) error // one line for people
 	notServed func()
+	restarted func() // a watch was opened again
 
 	mu       sync.Mutex
 	failing  bool      // it has been said
@@ -157,6 +158,9 @@ func (lw *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptio
 		}
 		lw.note(err)
 		return nil, err
+	}
+	if lw.everWatched() {
+		lw.restarted()
 	}
 	lw.note(nil)
 	d := lw.decoder

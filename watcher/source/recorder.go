@@ -65,8 +65,10 @@ func (r *recorder) Replace(items []any, version string) error {
 	}
 	switch w := s.seen.Watch(); {
 	case s.lw.wasReported():
+		s.cfg.Metrics.Relisted(s.resource)
 		s.log.Warn("the API server's history is gone, so the objects are listed: changes in between are merged")
 	case w.All || len(w.Only) > 0: // another version, other namespaces, or a start amid a comparison
+		s.cfg.Metrics.Relisted(s.resource)
 		s.log.Warn("the objects are listed and compared with what was seen: changes in between are merged")
 	}
 	r.compare(objects)
@@ -149,6 +151,8 @@ func (r *recorder) synced() {
 	}
 	if n, err := r.source.seen.Len(r.ctx); r.ok(err) {
 		r.source.log.Info("watching", "objects", n)
+		r.source.counted = true
+		r.source.count(n)
 		r.source.cfg.Synced()
 	}
 }
@@ -175,7 +179,7 @@ func (r *recorder) UpdateResourceVersion(version string) {
 // stopped: what was seen is seen.
 func (r *recorder) apply(t *state.Tx) {
 	if r.ctx.Err() == nil {
-		r.ok(r.source.cfg.Apply(r.ctx, t))
+		r.ok(r.source.apply(r.ctx, t))
 	}
 }
 

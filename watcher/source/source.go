@@ -19,6 +19,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
@@ -44,6 +45,7 @@ type Config struct {
 	// NotServed is called when the API server does not know the path: the
 	// resource may be gone or served in another version.
 	NotServed func()
+	Metrics   *metrics.Metrics
 	Logger    *slog.Logger
 }
 
@@ -55,6 +57,10 @@ type Source struct {
 	lw    *listWatch
 	stop  context.CancelFunc // of the list and watch
 	until context.Context
+
+	resource string // as metrics call it
+	objects  int    // that were seen; of the goroutine that records
+	counted  bool   // they have been, after the first list
 }
 
 // New prepares a source; Run starts it.
@@ -69,6 +75,10 @@ func New(cfg Config) *Source {
 		labelSelector: cfg.Watch.Labels, fieldSelector: cfg.FieldSelector,
 		version: cfg.Watch.Version,
 	}
+	resource := cfg.Scope.Resource.GroupResource().String()
+	cfg.Metrics.Watching(resource)
+	s.lw.restarted = func() { cfg.Metrics.Restarted(resource) }
+	s.resource = resource
 	s.lw.log, s.lw.explain, s.lw.notServed = s.log, s.explain, cfg.NotServed
 	packer.Settled = s.isBaseline
 	s.lw.decoder = decoder{packer: packer, known: s.known, zip: cfg.Compressor}
@@ -117,13 +127,38 @@ func (s *Source) Gone(ctx context.Context) error {
 		if err := s.seen.Remove(&t, key, event.ViaRelist); err != nil {
 			return err
 		}
-		if err := s.cfg.Apply(ctx, &t); err != nil {
+		if err := s.apply(ctx, &t); err != nil {
 			return err
 		}
 	}
 	var t state.Tx
 	s.seen.Drop(&t)
-	return s.cfg.Apply(ctx, &t)
+	return s.apply(ctx, &t)
+}
+
+// apply records what was seen, and counts it.
+func (s *Source) apply(ctx context.Context, t *state.Tx) error {
+	if err := s.cfg.Apply(ctx, t); err != nil {
+		return err
+	}
+	for _, c := range t.Changes() {
+		s.cfg.Metrics.Changed(s.resource, string(c.Action()), c.Via())
+		switch c.Action() {
+		case event.Add:
+			s.count(1)
+		case event.Delete:
+			s.count(-1)
+		}
+	}
+	return nil
+}
+
+// count follows the number of objects, once it is known.
+func (s *Source) count(delta int) {
+	if s.counted {
+		s.objects += delta
+		s.cfg.Metrics.Objects(s.resource, delta)
+	}
 }
 
 // Run follows the resource until ctx ends. Before the first objects are known,
@@ -136,6 +171,7 @@ func (s *Source) Run(ctx context.Context) error {
 	defer s.lw.close()
 	defer end()
 	defer cancel()
+	defer func() { s.count(-s.objects) }() // who comes next counts its own
 	store := &recorder{source: s, ctx: whole, watch: ctx, cancel: end}
 	backoff := newBackoff()
 	for ctx.Err() == nil {

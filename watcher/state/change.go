@@ -46,6 +46,12 @@ func (c *Change) either() *object.Object {
 	return c.old
 }
 
+// Action is what happened.
+func (c *Change) Action() event.Action { return c.action }
+
+// Via is how it was seen.
+func (c *Change) Via() string { return c.via }
+
 // Lane is the same for all changes of one object, in whatever version of its
 // resource they were seen.
 func (c *Change) Lane() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -343,5 +344,13 @@ func putJSON(b *bolt.Bucket, key []byte, v any) error {
 }
 
 func number(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+func (f *file) size() int64 {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
 
 func (f *file) close() error { return f.db.Close() }

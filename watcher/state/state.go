@@ -278,3 +278,14 @@ func (s *State) Waiting() int {
 	defer s.mu.Unlock()
 	return s.events
 }
+
+// WaitingBytes is the size of the changes that are not acknowledged.
+func (s *State) WaitingBytes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
+}
+
+// Size is what the state takes in bytes: its file, or what is kept of objects in
+// memory.
+func (s *State) Size() int64 { return s.store.size() }

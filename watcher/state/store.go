@@ -19,6 +19,8 @@ type store interface {
 	input(seq uint64) ([]byte, error)
 	// commit writes a batch as a whole or not at all.
 	commit(*batch) error
+	// size is that of what is kept, in bytes.
+	size() int64
 	close() error
 }
 
@@ -108,6 +110,7 @@ type memory struct {
 	objects map[string]map[string]*object.Object
 	changes map[uint64]*Change
 	inputs  map[uint64][]byte
+	bytes   int64 // of objects
 }
 
 func newMemory() *memory {
@@ -139,6 +142,12 @@ func (m *memory) change(seq uint64) (*Change, error) {
 	return m.changes[seq], nil
 }
 
+func (m *memory) size() int64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.bytes
+}
+
 func (m *memory) input(seq uint64) ([]byte, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -154,9 +163,13 @@ func (m *memory) commit(b *batch) error {
 			of = map[string]*object.Object{}
 			m.objects[id.resource] = of
 		}
+		if was := of[id.key]; was != nil {
+			m.bytes -= int64(was.Size())
+		}
 		if o == nil {
 			delete(of, id.key)
 		} else {
+			m.bytes += int64(o.Size())
 			of[id.key] = o
 		}
 	}
