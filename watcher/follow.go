@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -43,6 +44,35 @@ type follower struct {
 	failing bool                  // discovery fails; it has been said
 	trouble chan struct{}         // a source does not find its resource
 	pending pending
+
+	watches sync.Mutex // guards alive, which health asks
+	alive   map[*running]bool
+}
+
+// stuck is the first source that can be taken for stuck.
+func (f *follower) stuck(now time.Time) string {
+	f.watches.Lock()
+	defer f.watches.Unlock()
+	for r := range f.alive {
+		if trouble := r.Stuck(now); trouble != "" {
+			return trouble
+		}
+	}
+	return ""
+}
+
+// live notes that a source runs, or has ended.
+func (f *follower) live(r *running, runs bool) {
+	f.watches.Lock()
+	defer f.watches.Unlock()
+	if f.alive == nil {
+		f.alive = map[*running]bool{}
+	}
+	if runs {
+		f.alive[r] = true
+	} else {
+		delete(f.alive, r)
+	}
 }
 
 // running is a source at work.
@@ -232,8 +262,10 @@ func (f *follower) launch(ctx context.Context, end context.CancelCauseFunc, w st
 	if before != nil {
 		f.pending.done(before)
 	}
+	f.live(r, true)
 	go func() {
 		defer close(r.done)
+		defer f.live(r, false)
 		if err := r.Run(ctx); err != nil {
 			end(err)
 		}

@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +15,37 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/config"
 )
 
-// serveHealth answers /metrics, /healthz, and /readyz once ready is set, until the
-// returned function is called.
-func serveHealth(ctx context.Context, addr string, metrics http.Handler, ready *atomic.Bool, log *slog.Logger) (stop func(), err error) {
+// health is what /healthz and /readyz look at.
+type health struct {
+	ready atomic.Bool // the first lists are done, and no stop has begun
+	// loops say why they can be taken for stuck; empty: they live.
+	loops []func(now time.Time) string
+	// writable says why what comes next could not be kept.
+	writable func() string
+}
+
+// alive is the first reason why the process should be started anew.
+func (h *health) alive() string {
+	now := time.Now()
+	for _, stuck := range h.loops {
+		if trouble := stuck(now); trouble != "" {
+			return trouble
+		}
+	}
+	return ""
+}
+
+// isReady is the reason why it does not do its work at the moment.
+func (h *health) isReady() string {
+	if !h.ready.Load() {
+		return "not synced"
+	}
+	return cmp.Or(h.writable(), h.alive())
+}
+
+// serveHealth answers /metrics, /healthz and /readyz until the returned function is
+// called.
+func serveHealth(ctx context.Context, addr string, metrics http.Handler, h *health, log *slog.Logger) (stop func(), err error) {
 	if addr == "" {
 		return func() {}, nil
 	}
@@ -30,14 +59,17 @@ func serveHealth(ctx context.Context, addr string, metrics http.Handler, ready *
 		return nil, fmt.Errorf("KW_METRICS_ADDR: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !ready.Load() {
-			http.Error(w, "not synced", http.StatusServiceUnavailable)
-			return
+	answer := func(check func() string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if trouble := check(); trouble != "" {
+				http.Error(w, trouble, http.StatusServiceUnavailable)
+				return
+			}
+			_, _ = io.WriteString(w, "ok\n")
 		}
-		_, _ = io.WriteString(w, "ok\n")
-	})
+	}
+	mux.HandleFunc("GET /healthz", answer(h.alive))
+	mux.HandleFunc("GET /readyz", answer(h.isReady))
 	mux.Handle("GET /metrics", metrics)
 	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
 	served := make(chan struct{})

@@ -58,8 +58,8 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 		return metrics.Queue{Events: st.Waiting(), Bytes: st.WaitingBytes(), Oldest: ch.Oldest()}
 	})
 	m.Gauge("state_bytes", "Bytes of the state: of its file, or of what is kept in memory.", func() float64 { return float64(st.Size()) })
-	var ready atomic.Bool
-	stopHealth, err := serveHealth(ctx, cfg.MetricsAddr, m.Handler(), &ready, log)
+	h := &health{loops: []func(time.Time) string{ch.Stuck, st.Stuck, f.stuck}, writable: st.Writable}
+	stopHealth, err := serveHealth(ctx, cfg.MetricsAddr, m.Handler(), h, log)
 	if err != nil {
 		return err
 	}
@@ -78,12 +78,12 @@ func watch(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	cpus := processors.New(processors.Config{Most: 2, Much: 64, Waiting: st.Waiting}) // more than two gain little
 	defer cpus.End()
 	f.pending.ready = func() {
-		ready.Store(true)
+		h.ready.Store(true)
 		cpus.Calm()
 		debug.FreeOSMemory() // the first lists leave the heap larger than it has to be
 		log.Info("ready")
 	}
-	return deliver(ctx, f, ch, st, cpus, &ready, log)
+	return deliver(ctx, f, ch, st, cpus, &h.ready, log)
 }
 
 // reach asks the API server all that a start needs to know.

@@ -6,6 +6,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -92,6 +93,8 @@ type Chain struct {
 	record func(context.Context, *event.Event) // nil: nobody
 
 	delivered, givenUp atomic.Int64
+
+	busy []atomic.Int64 // for each worker, since when it is about one attempt, in nanoseconds since 1970; 0: it is idle
 }
 
 // New checks the steps' URLs and prepares the chain; Run starts it.
@@ -99,7 +102,7 @@ func New(cfg Config) (*Chain, error) {
 	if len(cfg.Steps) == 0 {
 		return nil, errors.New("the chain has no steps")
 	}
-	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.Durable, cfg.Concurrency)}
+	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.Durable, cfg.Concurrency), busy: make([]atomic.Int64, cfg.Concurrency)}
 	for i, target := range cfg.Steps {
 		s, err := newStep(i+1, target, cfg)
 		if err != nil {
@@ -171,6 +174,22 @@ func (c *Chain) Waiting() int { return c.queue.len() }
 // Oldest is how long the oldest of them has waited; 0: none waits.
 func (c *Chain) Oldest() time.Duration { return c.queue.oldest() }
 
+// late is how much longer than its time limit an attempt may take.
+const late = time.Minute
+
+// Stuck says why the delivery can be taken for stuck; empty: it works, or waits
+// for endpoints as it should. It may be called at any time.
+func (c *Chain) Stuck(now time.Time) string {
+	for i := range c.busy {
+		if since := c.busy[i].Load(); since != 0 {
+			if d := now.Sub(time.Unix(0, since)); d > c.cfg.Timeout+late {
+				return fmt.Sprintf("a delivery has been stuck for %s", d.Round(time.Second))
+			}
+		}
+	}
+	return ""
+}
+
 // Run delivers until Close has been called and the queue is empty, or, with
 // durable items, nothing is in flight; the end of ctx breaks off what is. It
 // returns how many items are not done. If they end with the process, each of
@@ -179,10 +198,11 @@ func (c *Chain) Run(ctx context.Context) (left int) {
 	stop := context.AfterFunc(ctx, c.queue.abort)
 	defer stop()
 	var workers sync.WaitGroup
-	for range c.cfg.Concurrency {
+	for i := range c.busy {
 		workers.Go(func() {
 			for l, d := c.queue.next(); l != nil; l, d = c.queue.next() {
-				c.work(ctx, l, d)
+				c.work(ctx, l, d, &c.busy[i])
+				c.busy[i].Store(0)
 			}
 		})
 	}

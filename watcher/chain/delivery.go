@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -24,9 +25,10 @@ type delivery struct {
 }
 
 // work delivers the first item of a lane as far as it gets.
-func (c *Chain) work(ctx context.Context, l *lane, d *delivery) {
+func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int64) {
 	var e *event.Event     // input of the step that is next; built when it is needed
 	for ctx.Err() == nil { // else Run reports what is left
+		busy.Store(time.Now().UnixNano())
 		if d.step == len(c.steps) {
 			c.succeed(l, d)
 			return

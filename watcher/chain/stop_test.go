@@ -148,3 +148,22 @@ func TestAnEmptyChainStopsAtOnce(t *testing.T) {
 	require.Zero(t, <-c.ended)
 	nothingLeft(t)
 }
+
+// What does not come back, though its time is long over, is told to who asks
+// after the health.
+func TestADeliveryThatHangsShows(t *testing.T) {
+	release := make(chan struct{})
+	r := prepare(t, Config{
+		Steps: []Target{{Name: "go", Handler: event.Handler(func(_ context.Context, e event.Event) (*event.Event, error) { return &e, nil })}}, Timeout: time.Second,
+	})
+	var recorded atomic.Int32
+	r.SetRecord(func(context.Context, *event.Event) { recorded.Add(1); <-release })
+	r.run()
+	require.Empty(t, r.Stuck(time.Now().Add(time.Hour)), "it is idle")
+	r.Push(change("web", 1))
+	require.Eventually(t, func() bool { return recorded.Load() == 1 }, 10*time.Second, time.Millisecond)
+	require.Empty(t, r.Stuck(time.Now().Add(30*time.Second)))
+	require.Regexp(t, "^a delivery has been stuck for 1m3[0-9]s$", r.Stuck(time.Now().Add(95*time.Second)))
+	close(release)
+	require.Eventually(t, func() bool { return r.Stuck(time.Now().Add(time.Hour)) == "" }, 10*time.Second, time.Millisecond)
+}

@@ -50,6 +50,7 @@ type listWatch struct {
 	explain   func(error) error // one line for people
 	notServed func()
 	restarted func() // a watch was opened again
+	beat      func() // there is life: something is asked for or comes
 
 	mu       sync.Mutex
 	failing  bool      // it has been said
@@ -69,6 +70,7 @@ type listWatch struct {
 // ListWithContext answers from the resume point if there is one, with no items, and the
 // store passes over that list; else it reads the objects page by page.
 func (lw *listWatch) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	lw.beat()
 	if !lw.enter() {
 		return nil, context.Canceled
 	}
@@ -132,6 +134,7 @@ func historyFrom(err error) string {
 // WatchWithContext opens a watch, or a streaming list where the reflector asks for the
 // initial events.
 func (lw *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	lw.beat()
 	initial := opts.SendInitialEvents != nil && *opts.SendInitialEvents
 	if initial {
 		if lw.lists() {
@@ -165,7 +168,7 @@ func (lw *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptio
 	lw.note(nil)
 	d := lw.decoder
 	d.bulk = initial
-	w := newStream(body, d, lw.note)
+	w := newStream(body, d, lw.note, lw.beat)
 	go func() {
 		defer lw.streams.Done()
 		w.run()

@@ -58,6 +58,7 @@ type Source struct {
 	stop  context.CancelFunc // of the list and watch
 	until context.Context
 
+	life     life
 	resource string // as metrics call it
 	objects  int    // that were seen; of the goroutine that records
 	counted  bool   // they have been, after the first list
@@ -77,6 +78,8 @@ func New(cfg Config) *Source {
 	}
 	resource := cfg.Scope.Resource.GroupResource().String()
 	cfg.Metrics.Watching(resource)
+	s.lw.beat = s.life.beat
+	s.lw.beat()
 	s.lw.restarted = func() { cfg.Metrics.Restarted(resource) }
 	s.resource = resource
 	s.lw.log, s.lw.explain, s.lw.notServed = s.log, s.explain, cfg.NotServed
@@ -138,7 +141,11 @@ func (s *Source) Gone(ctx context.Context) error {
 
 // apply records what was seen, and counts it.
 func (s *Source) apply(ctx context.Context, t *state.Tx) error {
-	if err := s.cfg.Apply(ctx, t); err != nil {
+	s.life.waits.Store(true)
+	err := s.cfg.Apply(ctx, t)
+	s.life.waits.Store(false)
+	s.life.beat()
+	if err != nil {
 		return err
 	}
 	for _, c := range t.Changes() {

@@ -589,3 +589,33 @@ func TestNoManifestIsEverLogged(t *testing.T) {
 	f.await("a", planted+"-0→"+planted+"-1", planted+"-1→last")
 	require.NotContains(t, f.logs.String(), planted)
 }
+
+// An API server that takes a watch and then says nothing, not even good-bye, is
+// told to who asks after the health. A queue that is full is no such thing.
+func TestAWatchWithoutLifeShows(t *testing.T) {
+	s := newServer(t)
+	var full atomic.Bool
+	release, waits := make(chan struct{}), make(chan struct{})
+	f := s.follow(func(ctx context.Context) {
+		if full.Load() {
+			close(waits)
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+		}
+	}, nil)
+	now := time.Now()
+	require.Empty(t, f.source.Stuck(now.Add(14*time.Minute)))
+	require.Contains(t, f.source.Stuck(now.Add(16*time.Minute)), "the watch of configmaps has shown no life for 1")
+	s.create("a", "1")
+	f.await("a", "→1")
+	require.Empty(t, f.source.Stuck(now.Add(15*time.Minute)), "it lives as long as something comes")
+	full.Store(true)
+	s.edit("a", "2")
+	<-waits
+	require.Empty(t, f.source.Stuck(now.Add(24*time.Hour)), "it waits for room")
+	close(release)
+	full.Store(false)
+	f.await("a", "→1", "1→2")
+}

@@ -25,13 +25,14 @@ type stream struct {
 	body    io.ReadCloser
 	decoder decoder
 	note    func(error) // learns of the errors that the server sends
+	beat    func()      // a line was read
 	events  chan watch.Event
 	stopped chan struct{}
 	once    sync.Once
 }
 
-func newStream(body io.ReadCloser, d decoder, note func(error)) *stream {
-	return &stream{body: body, decoder: d, note: note, events: make(chan watch.Event, ahead), stopped: make(chan struct{})}
+func newStream(body io.ReadCloser, d decoder, note func(error), beat func()) *stream {
+	return &stream{body: body, decoder: d, note: note, beat: beat, events: make(chan watch.Event, ahead), stopped: make(chan struct{})}
 }
 
 // ResultChan is closed when the watch ends.
@@ -59,6 +60,7 @@ func (s *stream) run() {
 			}
 			return // a line cut off by the end of the stream comes again
 		}
+		s.beat()
 		if len(line) == 0 {
 			continue
 		}

@@ -8,10 +8,12 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/kwatchman/kwatchman/internal/access"
 	"github.com/kwatchman/kwatchman/internal/seldom"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/object/credential"
@@ -51,6 +53,7 @@ type State struct {
 	moved   sync.Cond // room, something to write, written, or failed
 	next    *batch    // what is recorded and not yet written
 	flying  *batch    // what is being written; nil: nothing
+	flew    time.Time // since when
 	written uint64    // the last batch that is
 	seq     uint64    // of the last change
 	events  int
@@ -255,7 +258,7 @@ func (s *State) take() *batch {
 	if s.next.empty() {
 		return nil
 	}
-	s.flying = s.next
+	s.flying, s.flew = s.next, time.Now()
 	s.next = newBatch(s.flying.id + 1)
 	s.moved.Broadcast() // there is room in the next
 	return s.flying
@@ -289,3 +292,31 @@ func (s *State) WaitingBytes() int {
 // Size is what the state takes in bytes: its file, or what is kept of objects in
 // memory.
 func (s *State) Size() int64 { return s.store.size() }
+
+// slow is how long a write may take: a disk that takes longer is not there.
+const slow = time.Minute
+
+// Stuck says why the state can be taken for stuck; empty: it can be written. It
+// may be called at any time.
+func (s *State) Stuck(now time.Time) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.err != nil:
+		return "the state cannot be written"
+	case s.flying != nil && now.Sub(s.flew) > slow:
+		return fmt.Sprintf("the state has not been written for %s", now.Sub(s.flew).Round(time.Second))
+	}
+	return ""
+}
+
+// Writable says why what comes next could not be written; empty: it could.
+func (s *State) Writable() string {
+	if !s.Durable() {
+		return ""
+	}
+	if err := access.Writable(s.path); err != nil {
+		return "the state cannot be written"
+	}
+	return ""
+}

@@ -34,9 +34,12 @@ func manyAlike(t *testing.T, dir string) {
 	for i := range 1200 {
 		w.see(fmt.Sprint("web-", i), i+1, alike(i))
 	}
+	require.NoError(t, w.state.Flush(t.Context())) // all are queued
+	w.mu.Lock()
 	for _, q := range w.queued[:1100] {
 		q.Done()
 	}
+	w.mu.Unlock()
 	require.NoError(t, w.end())
 }
 
