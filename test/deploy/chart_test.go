@@ -114,6 +114,16 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"unknown step":              {`chain: [diff, slak]`, `chain: "slak" is no function; functions are diff, exec, filter, ignoreevents, log, slack, webhook, or give it an entry under functions`},
 		"own handler without image": {"chain: [mine]\nfunctions: {mine: {replicas: 1}}", `missing property 'image'`},
 		"copy of nothing":           {"functions: {slack-ops: {function: slak}}", `at '/functions/slack-ops/function': value must be one of`},
+		"a reserved name":           {`functions: {watcher: {image: x}}`, `functions.watcher: the chart has another use for this name`},
+		"a Secret that is missing":  {`chain: [diff, slack]`, `functions.slack: it is in the chain and needs webhookURL or token, under settings or secrets`},
+		"a rule that is missing":    {`chain: [filter]`, `functions.filter: it is in the chain and needs rule or rules`},
+		"one port twice":            {`metrics: {port: 8081}`, `port 8081 is wanted twice in one Pod`},
+		"a claim without a volume":  {`state: {existingClaim: mine}`, `state.existingClaim: it is used with state.type=volume`},
+		"a kind for the plural":     {`resources: [CronTab.stable.example.com]`, `name a custom resource by its plural, in small letters`},
+		"nothing for a list":        {`resources: null`, `missing property 'resources'`},
+		"nothing for a section":     {`state: null`, `missing property 'state'`},
+		"no tag":                    {`image: {tag: "sha256:abc"}`, `at '/image/tag': 'sha256:abc' does not match pattern`},
+		"the original's name":       {`chain: [ignoreEvents]`, `chain: "ignoreEvents" is no function; functions are diff, exec, filter, ignoreevents`},
 		"typo in a copy":            {"functions: {slack-ops: {function: slack, settings: {chanel: x}}}", `at '/functions/slack-ops/settings': additional properties 'chanel' not allowed`},
 		"unknown resource":          {`resources: [deploymnts]`, `resources: "deploymnts" is no resource of Kubernetes' own; name a custom resource as plural.group`},
 		"typo in a resource":        {`resources: [{kind: pods, namespace: shop}]`, `at '/resources/0': additional properties 'namespace' not allowed`},
@@ -178,6 +188,53 @@ func withoutHelm(o *unstructured.Unstructured) {
 	for _, path := range [][]string{{"metadata", "labels"}, {"spec", "template", "metadata", "labels"}, {"metadata", "annotations"}} {
 		for _, key := range []string{"app.kubernetes.io/managed-by", "helm.sh/chart"} {
 			unstructured.RemoveNestedField(o.Object, append(path, key)...)
+		}
+	}
+}
+
+// A step keeps its port when others come and go: a dead letter names it by that.
+func TestPortsInOnePodDoNotDependOnTheChain(t *testing.T) {
+	for chain, want := range map[string]string{
+		"diff,log":      "http://localhost:8081,http://localhost:8085",
+		"log,mine,diff": "http://localhost:8085,http://localhost:8100,http://localhost:8081",
+		"pinned,log":    "http://localhost:7000,http://localhost:8085",
+	} {
+		out := render(t, "--set", "chain={"+chain+"}", "--set", "functions.mine.image=example/mine", "--set", "functions.pinned.image=example/pinned", "--set", "functions.pinned.port=7000")
+		assert.Contains(t, out, `value: "`+want+`"`)
+	}
+}
+
+// A handler that somebody else wrote need not answer GET /readyz.
+func TestOwnHandlersAreProbedByTheirPort(t *testing.T) {
+	for _, mode := range []string{"sidecar", "services"} {
+		for _, o := range objects(t, render(t, "--set", "mode="+mode, "--set", "chain={mine}", "--set", "functions.mine.image=example/mine")) {
+			for _, list := range []string{"initContainers", "containers"} {
+				containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", list)
+				for _, c := range containers {
+					m := at(t, c)
+					if m["name"] == "mine" {
+						assert.Contains(t, at(t, m, "livenessProbe"), "tcpSocket")
+						assert.NotContains(t, at(t, m, "livenessProbe"), "httpGet")
+					}
+				}
+			}
+		}
+	}
+}
+
+// Names that YAML would take for something else stay names.
+func TestNamesStayWords(t *testing.T) {
+	for _, release := range []string{"123", "true", "on", "1e3", "my.release"} {
+		out, failure := helm(t, "template", release, chart, "--namespace", "123", "--set", "mode=services", "--set", "chain={diff,on}", "--set", "functions.on.image=example/on",
+			"--set-json", `namespaces=["123"]`, "--set-json", `image.pullSecrets=["123"]`, "--set-string", "serviceAccount.name=123")
+		require.Empty(t, failure)
+		for _, o := range objects(t, out) {
+			assert.NotEmpty(t, o.GetName(), out)
+			assert.NotContains(t, o.GetName(), ".")
+			if !strings.HasPrefix(o.GetKind(), "ClusterRole") {
+				assert.Equal(t, "123", o.GetNamespace(), o.GetKind())
+			}
+			assert.Equal(t, release, o.GetLabels()["app.kubernetes.io/instance"])
 		}
 	}
 }

@@ -109,6 +109,6 @@ func TestEveryValueReachesTheVariableOfItsSetting(t *testing.T) {
 func assertVariables(t *testing.T, manifests string, all []settings.Setting) {
 	t.Helper()
 	for _, s := range all {
-		assert.Regexp(t, `- name: `+s.Variable+`\n\s+valueFrom:\n\s+secretKeyRef:\n\s+name: a\n\s+key: `+s.Variable+`\n`, manifests)
+		assert.Regexp(t, `- name: `+s.Variable+`\n\s+valueFrom:\n\s+secretKeyRef:\n\s+name: "a"\n\s+key: "`+s.Variable+`"\n`, manifests)
 	}
 }

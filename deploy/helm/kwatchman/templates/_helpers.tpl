@@ -1,14 +1,16 @@
 {{/* The name of everything. */}}
 {{- define "kwatchman.fullname" -}}
-{{- $name := default .Release.Name .Values.fullnameOverride -}}
-{{- if not (contains "kwatchman" $name) }}{{ $name = printf "%s-kwatchman" $name }}{{ end -}}
+{{- $name := default .Release.Name .Values.fullnameOverride | replace "." "-" -}}
+{{- if not (or .Values.fullnameOverride (contains "kwatchman" $name)) }}{{ $name = printf "%s-kwatchman" $name }}{{ end -}}
+{{- /* A Service's name begins with a letter. */ -}}
+{{- if regexMatch "^[0-9]" $name }}{{ $name = printf "k-%s" $name }}{{ end -}}
 {{- $name | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 
 {{/* The name of what is not in the release's namespace; two releases of one name do not meet. */}}
 {{- define "kwatchman.clusterName" -}}
 {{- $name := include "kwatchman.fullname" . -}}
-{{- if eq $name .Release.Namespace }}{{ $name }}{{ else }}{{ printf "%s-%s" .Release.Namespace $name }}{{ end -}}
+{{- if eq $name .Release.Namespace }}{{ $name }}{{ else }}{{ printf "%s:%s" .Release.Namespace $name }}{{ end -}}
 {{- end }}
 
 {{- define "kwatchman.serviceAccountName" -}}
@@ -18,8 +20,8 @@
 {{/* Labels that select Pods: (list $ component). */}}
 {{- define "kwatchman.selector" -}}
 app.kubernetes.io/name: kwatchman
-app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
-app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | quote }}
+app.kubernetes.io/component: {{ index . 1 | quote }}
 {{- end }}
 
 {{/* Labels of an object: (list $ component). */}}
@@ -35,8 +37,8 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- define "kwatchman.metadata" -}}
 {{- $root := index . 0 -}}
 metadata:
-  name: {{ index . 1 }}
-  namespace: {{ $root.Release.Namespace }}
+  name: {{ index . 1 | quote }}
+  namespace: {{ $root.Release.Namespace | quote }}
   labels:
     {{- include "kwatchman.labels" (list $root (index . 2)) | nindent 4 }}
 {{- end }}
@@ -46,7 +48,7 @@ metadata:
 {{- $root := index . 0 -}}
 labels:
   {{- include "kwatchman.labels" . | nindent 2 }}
-  {{- with $root.Values.pod.labels }}
+  {{- with omit $root.Values.pod.labels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
@@ -58,7 +60,7 @@ automountServiceAccountToken: false
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -69,7 +71,7 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 {{- with .Values.pod.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.pod.nodeSelector }}
 nodeSelector:
@@ -101,15 +103,15 @@ securityContext:
 {{/* image and pull policy: (list $ override name). */}}
 {{- define "kwatchman.image" -}}
 {{- $root := index . 0 -}}
-image: {{ index . 1 | default (printf "%s/%s:%s" $root.Values.image.registry (index . 2) ($root.Values.image.tag | default $root.Chart.AppVersion)) }}
+image: {{ index . 1 | default (printf "%s/%s:%s" $root.Values.image.registry (index . 2) ($root.Values.image.tag | default $root.Chart.AppVersion)) | quote }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 {{- end }}
 
-{{/* A setting as the environment takes it: lists with commas, whole numbers; $( would be expanded by Kubernetes. */}}
+{{/* A setting as the environment takes it: lists with commas, whole numbers. Kubernetes expands what begins with $. */}}
 {{- define "kwatchman.value" -}}
-{{- if kindIs "slice" . }}{{ join "," . | replace "$(" "$$(" }}
+{{- if kindIs "slice" . }}{{ join "," . | replace "$" "$$" }}
 {{- else if kindIs "float64" . }}{{ printf "%.0f" . }}
-{{- else }}{{ toString . | replace "$(" "$$(" }}
+{{- else }}{{ toString . | replace "$" "$$" }}
 {{- end }}
 {{- end }}
 
@@ -127,13 +129,16 @@ imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 - name: {{ printf "%s_%s" $prefix (ternary "URL" (snakecase $key | upper) (and (eq $prefix "WEBHOOK") (eq $key "endpoint"))) }}
   valueFrom:
     secretKeyRef:
-      name: {{ $from.name }}
-      key: {{ $from.key }}
+      name: {{ $from.name | quote }}
+      key: {{ $from.key | quote }}
 {{- end }}
 {{- end }}
 
 {{/* The steps of the chain that run here, each once: {"names": […]}. What Knative gives up is printed by one more. */}}
 {{- define "kwatchman.functions" -}}
+{{- range list "watcher" "test" "chain" }}
+{{- if hasKey $.Values.functions . }}{{ fail (printf "functions.%s: the chart has another use for this name" .) }}{{ end }}
+{{- end }}
 {{- $names := list }}
 {{- range uniq .Values.chain }}
 {{- if not (contains "://" .) }}
@@ -163,6 +168,7 @@ imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 {{- define "kwatchman.functionContainer" -}}
 {{- $root := index . 0 }}{{ $name := index . 1 }}{{ $f := index $root.Values.functions $name -}}
 {{- $builtIn := include "kwatchman.builtIn" . -}}
+{{- include "kwatchman.require" . -}}
 {{- if and (not $builtIn) (not $f.image) }}{{ fail (printf "functions.%s: give it an image, or the function that it is a copy of" $name) }}{{ end -}}
 {{ include "kwatchman.image" (list $root $f.image $builtIn) }}
 {{ include "kwatchman.containerSecurity" (list $root (eq $root.Values.mode "knative")) }}
@@ -189,5 +195,52 @@ volumeMounts:
 {{- $f := index (index . 0).Values.functions (index . 1) -}}
 {{- if hasKey $f "egress" }}{{ ternary "true" "" $f.egress }}
 {{- else if has (include "kwatchman.builtIn" .) (list "slack" "webhook") }}true
+{{- end }}
+{{- end }}
+
+{{/*
+The port of a function where several share a Pod. It does not depend on the chain: a dead letter, which names the step by its
+host and port, finds it after another one has come or gone. (list $ name)
+*/}}
+{{- define "kwatchman.port" -}}
+{{- $root := index . 0 }}{{ $name := index . 1 -}}
+{{- $fixed := dict "diff" 8081 "exec" 8082 "filter" 8083 "ignoreevents" 8084 "log" 8085 "slack" 8086 "webhook" 8087 -}}
+{{- $f := index $root.Values.functions $name -}}
+{{- if $f.port }}{{ $f.port }}
+{{- else if hasKey $fixed $name }}{{ index $fixed $name }}
+{{- else }}
+{{- range $i, $own := keys (omit $root.Values.functions "diff" "exec" "filter" "ignoreevents" "log" "slack" "webhook") | sortAlpha }}
+{{- if eq $own $name }}{{ add 8100 $i }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The port of its metrics there. */}}
+{{- define "kwatchman.metricsPort" -}}
+{{- add 1000 (include "kwatchman.port" .) -}}
+{{- end }}
+
+{{/* Probes: of our own functions by HTTP; another handler need not answer GET. (list $ name port) */}}
+{{- define "kwatchman.probe" -}}
+{{- if include "kwatchman.builtIn" (list (index . 0) (index . 1)) -}}
+httpGet: {path: {{ index . 3 }}, port: {{ index . 2 }}}
+{{- else -}}
+tcpSocket: {port: {{ index . 2 }}}
+{{- end }}
+{{- end }}
+
+{{/* What a function cannot do without: (list $ name). */}}
+{{- define "kwatchman.require" -}}
+{{- $f := index (index . 0).Values.functions (index . 1) -}}
+{{- $of := include "kwatchman.builtIn" . -}}
+{{- $need := dict "exec" (list "command" "shell") "filter" (list "rule" "rules") "slack" (list "webhookURL" "token") "webhook" (list "endpoint" "preset") -}}
+{{- if and (hasKey $need $of) (not $f.extraEnv) }}
+{{- $found := false }}
+{{- range index $need $of }}
+{{- if or (hasKey ($f.settings | default dict) .) (hasKey ($f.secrets | default dict) .) }}{{ $found = true }}{{ end }}
+{{- end }}
+{{- if not $found }}
+{{- fail (printf "functions.%s: it is in the chain and needs %s, under settings or secrets" (index . 1) (index $need $of | join " or ")) }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -8,7 +8,7 @@ stands in files/resources.yaml, for a chart cannot ask the API server when it is
 {{- $entry := ternary . (dict "kind" .) (kindIs "map" .) }}
 {{- $r := include "kwatchman.resource" (list $ $entry.kind) | fromYaml }}
 {{- $namespaces := ternary $entry.namespaces $.Values.namespaces (hasKey $entry "namespaces") }}
-{{- if or (not $namespaces) (not $r.namespaced) }}{{ $namespaces = list "*" }}{{ end }}
+{{- if or (not $namespaces) (not $r.namespaced) $entry.clusterScoped }}{{ $namespaces = list "*" }}{{ end }}
 {{- range $namespaces }}
 {{- if not (has . $.Values.excludeNamespaces) }}
 {{- if not (hasKey $rules .) }}{{ $_ := set $rules . dict }}{{ end }}
@@ -46,6 +46,9 @@ stands in files/resources.yaml, for a chart cannot ask the API server when it is
 {{- end }}
 {{- if and (not $found) (eq $group "") }}
 {{- fail (printf "resources: %q is no resource of Kubernetes' own; name a custom resource as plural.group, such as crontabs.stable.example.com" (index . 1)) }}
+{{- end }}
+{{- if and (not $found) (ne (index . 1) $name) }}
+{{- fail (printf "resources: %q is no resource of Kubernetes' own; name a custom resource by its plural, in small letters: crontabs.stable.example.com" (index . 1)) }}
 {{- end }}
 {{- toYaml ($found | default (dict "group" $group "plural" $head "namespaced" true)) }}
 {{- end }}

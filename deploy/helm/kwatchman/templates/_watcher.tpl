@@ -28,16 +28,15 @@ resource:
 
 {{/* Where a step listens, as KW_HANDLERS takes it. */}}
 {{- define "kwatchman.handlers" -}}
-{{- $names := (include "kwatchman.functions" . | fromYaml).names }}
 {{- $urls := list }}
 {{- range $step := .Values.chain }}
 {{- if contains "://" $step }}{{ $urls = append $urls $step }}
 {{- else if eq $.Values.mode "services" }}{{ $urls = append $urls (printf "http://%s-%s:8080" (include "kwatchman.fullname" $) $step) }}
 {{- else }}
-{{- range $i, $name := $names }}{{ if eq $name $step }}{{ $urls = append $urls (printf "http://localhost:%d" (add 8080 $i)) }}{{ end }}{{ end }}
+{{- $urls = append $urls (printf "http://localhost:%s" (include "kwatchman.port" (list $ $step))) }}
 {{- end }}
 {{- end }}
-{{- join "," $urls }}
+{{- join "," $urls | replace "$" "$$" }}
 {{- end }}
 
 {{/* The variables of the watcher. */}}
@@ -54,11 +53,11 @@ resource:
 {{- end }}
 {{- with .Values.labelSelector }}
 - name: KW_LABEL_SELECTOR
-  value: {{ . | quote }}
+  value: {{ include "kwatchman.value" . | quote }}
 {{- end }}
 {{- with .Values.fieldSelector }}
 - name: KW_FIELD_SELECTOR
-  value: {{ . | quote }}
+  value: {{ include "kwatchman.value" . | quote }}
 {{- end }}
 {{- end }}
 {{- with .Values.excludeNamespaces }}
@@ -116,18 +115,19 @@ resource:
           items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]
 {{- if include "kwatchman.scoped" . }}
 - name: config
-  configMap: {name: {{ include "kwatchman.fullname" . }}}
+  configMap: {name: {{ include "kwatchman.fullname" . | quote }}}
 {{- end }}
 {{- end }}
 
 {{- define "kwatchman.watcherVolumes" -}}
+{{- if and .Values.state.existingClaim (ne .Values.state.type "volume") }}{{ fail "state.existingClaim: it is used with state.type=volume" }}{{ end -}}
 {{ include "kwatchman.apiAccess" . }}
 {{- if eq .Values.state.type "emptyDir" }}
 - name: state
   emptyDir: {sizeLimit: {{ .Values.state.size }}}
 {{- else if eq .Values.state.type "volume" }}
 - name: state
-  persistentVolumeClaim: {claimName: {{ .Values.state.existingClaim | default (include "kwatchman.fullname" .) }}}
+  persistentVolumeClaim: {claimName: {{ .Values.state.existingClaim | default (include "kwatchman.fullname" .) | quote }}}
 {{- end }}
 {{- with .Values.watcher.extraVolumes }}
 {{ toYaml . }}
