@@ -4,6 +4,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -119,6 +122,21 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 	require.InDelta(t, 3, functions("kwatchman_function_requests_total", "outcome", "continued"), 0)
 	require.InDelta(t, 1, functions("kwatchman_function_requests_total", "outcome", "stopped"), 0)
 	require.InDelta(t, 4, functions("kwatchman_function_duration_seconds"), 0)
+
+	// What the dashboard and the alerts ask for is there.
+	for _, file := range []string{"dashboard.json", "rules.yaml"} {
+		text, err := os.ReadFile(filepath.Join("../../deploy/monitoring", file))
+		require.NoError(t, err)
+		names := regexp.MustCompile(`kwatchman_[a-z_]+`).FindAllString(string(text), -1)
+		require.Greater(t, len(names), 5)
+		for _, name := range names {
+			of := value
+			if strings.HasPrefix(name, "kwatchman_function_") {
+				of = functions
+			}
+			of(strings.TrimSuffix(name, "_bucket")) // fails where there is none
+		}
+	}
 
 	c.delete(configMaps, "new")
 	eventually(t, func() bool { return scrape(t, url+"/metrics")("kwatchman_objects", "resource", "configmaps") == 2 }, "one object less")
