@@ -57,7 +57,7 @@ type Config struct {
 	DeadLetter string `split_words:"true" desc:"URL or file for what is given up (a file in KW_STATE_DIR)"`
 	// Record is a file that every event is also written to; empty: none.
 	Record      string `split_words:"true" desc:"file to also write each event to, for explain, send and replay" flag:"record"`
-	MetricsAddr string `split_words:"true" desc:"where /healthz and /readyz are served; empty: nowhere"`
+	MetricsAddr string `split_words:"true" desc:"where /metrics, /healthz and /readyz are served; empty: nowhere"`
 
 	// What is redacted outside of Secrets, whose values always are.
 	RedactOff    []string `split_words:"true" desc:"rules of what is a credential to switch off: names, private-key, url, token, or all"`
