@@ -17,6 +17,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/internal/settings"
+	"github.com/kwatchman/kwatchman/internal/signature"
 )
 
 // Version is stamped in at build time.
@@ -65,6 +66,10 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 	if err != nil {
 		return err
 	}
+	var keys signature.Keys
+	if err := keys.Decode(os.Getenv("SIGNING_KEY")); err != nil {
+		return fmt.Errorf("SIGNING_KEY: %w", err)
+	}
 	m := newMetrics(name)
 	stop, err := m.serve(ctx)
 	if err != nil {
@@ -75,14 +80,15 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 	if err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}
-	return Serve(ctx, l, m.count(h))
+	return Serve(ctx, l, m.count(signed(h, keys)))
 }
 
 func help(w io.Writer, name, prefix string, cfg any) error {
 	_, _ = fmt.Fprintf(w, "%s is a function of a kwatchman chain: it answers CloudEvents over HTTP.\n\n"+
 		"Settings, as environment variables (default in brackets):\n", name)
 	port := fmt.Sprintf("PORT\twhere to listen; 0 takes a free port (%d)", defaultPort)
-	if err := settings.Usage(w, prefix, cfg, port, "METRICS_PORT\twhere to serve /metrics; 0 takes a free port (nowhere)"); err != nil {
+	if err := settings.Usage(w, prefix, cfg, port, "METRICS_PORT\twhere to serve /metrics; 0 takes a free port (nowhere)",
+		"SIGNING_KEY\tkeys that requests have to be signed with (KW_SIGNING_KEY), separated by commas; secrets (no check)"); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, "\nFlags: --help, --version\n")

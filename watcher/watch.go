@@ -143,7 +143,7 @@ func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compresso
 		Steps: steps, Extensions: cfg.Knative.Extensions, CACerts: cfg.Knative.CACerts,
 		Concurrency: cfg.Concurrency, Timeout: cfg.AttemptTimeout(), RetryMax: cfg.RetryMax,
 		RetryWaitMin: cfg.RetryWaitMin, RetryWaitMax: cfg.RetryWaitMax,
-		UserAgent: "kwatchman/" + Version, Logger: log, Metrics: m,
+		Sign: cfg.SigningKey, UserAgent: "kwatchman/" + Version, Logger: log, Metrics: m,
 		Compress: zip.Compress, Decompress: zip.Decompress,
 	}
 	if isTerminal(os.Stderr) {

@@ -49,7 +49,7 @@ func TestEverySettingHasAValue(t *testing.T) {
 	// These have values of their own at the top, or are what the chart decides.
 	own := []string{
 		"configFile", "resources", "namespace", "excludeNamespaces", "labelSelector", "fieldSelector", "handlers", "clusterName",
-		"kubeconfig", "stateDir", "metricsAddr",
+		"kubeconfig", "stateDir", "metricsAddr", "signingKey",
 	}
 	var keys []string
 	for _, s := range watcherSettings(t) {

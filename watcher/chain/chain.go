@@ -15,6 +15,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/internal/seldom"
+	"github.com/kwatchman/kwatchman/internal/signature"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 )
 
@@ -72,6 +73,8 @@ type Config struct {
 	RetryWaitMin time.Duration
 	RetryWaitMax time.Duration
 
+	// Sign are the keys that requests to endpoints are signed with, in direct mode.
+	Sign      signature.Keys
 	UserAgent string
 	Logger    *slog.Logger
 	StopLevel slog.Level // at which it is logged that a step stops the chain

@@ -172,6 +172,9 @@ func (s *step) attempt(ctx context.Context, e *event.Event) (next *event.Event, 
 		return nil, "", permanent(0, "event not sent: %v", cause(err))
 	}
 	header.Set("User-Agent", s.cfg.UserAgent)
+	if s.local == nil && !s.sink { // Knative passes no foreign headers on
+		s.cfg.Sign.Sign(header, e.ID, body, time.Now())
+	}
 	req.Header = header
 	resp, err := s.client.Do(req)
 	if err != nil {

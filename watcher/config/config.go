@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/kwatchman/kwatchman/internal/settings"
+	"github.com/kwatchman/kwatchman/internal/signature"
 	"github.com/kwatchman/kwatchman/watcher/deadletter"
 	"github.com/kwatchman/kwatchman/watcher/object/credential"
 )
@@ -55,6 +56,8 @@ type Config struct {
 	// DeadLetter is the URL or file of what is given up; empty: a file in
 	// StateDir, if there is one.
 	DeadLetter string `split_words:"true" desc:"URL or file for what is given up (a file in KW_STATE_DIR)"`
+	// SigningKey are secrets that requests to endpoints are signed with; empty: they are not.
+	SigningKey signature.Keys `split_words:"true" desc:"keys to sign requests with, in the form of Standard Webhooks, separated by commas; secrets"`
 	// Record is a file that every event is also written to; empty: none.
 	Record      string `split_words:"true" desc:"file to also write each event to, for explain, send and replay" flag:"record"`
 	MetricsAddr string `split_words:"true" desc:"where /metrics, /healthz and /readyz are served; empty: nowhere"`

@@ -184,6 +184,7 @@ volumeMounts:
 {{- define "kwatchman.functionEnv" -}}
 {{- $root := index . 0 }}{{ $name := index . 1 }}{{ $f := index $root.Values.functions $name -}}
 {{- $prefix := include "kwatchman.builtIn" . | default $name | upper | replace "-" "_" -}}
+{{- if include "kwatchman.builtIn" . }}{{ include "kwatchman.signingEnv" (list $root "SIGNING_KEY") }}{{ end }}
 {{- include "kwatchman.env" (list $prefix $f.settings $f.secrets (printf "functions.%s" $name)) }}
 {{- with $f.extraEnv }}
 {{ toYaml . }}
@@ -242,5 +243,17 @@ tcpSocket: {port: {{ index . 2 }}}
 {{- if not $found }}
 {{- fail (printf "functions.%s: it is in the chain and needs %s, under settings or secrets" (index . 1) (index $need $of | join " or ")) }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The keys of signatures: (list $ variable). Knative passes no foreign headers on. */}}
+{{- define "kwatchman.signingEnv" -}}
+{{- $from := (index . 0).Values.signing.secret }}
+{{- if and $from (ne (index . 0).Values.mode "knative") }}
+- name: {{ index . 1 }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $from.name | quote }}
+      key: {{ $from.key | quote }}
 {{- end }}
 {{- end }}

@@ -78,6 +78,7 @@ resource:
 {{- end }}
 - name: KW_METRICS_ADDR
   value: ":{{ .Values.metrics.port }}"
+{{- include "kwatchman.signingEnv" (list . "KW_SIGNING_KEY") }}
 {{- include "kwatchman.env" (list "KW" .Values.watcher.settings .Values.watcher.secrets "watcher") }}
 {{- with .Values.watcher.extraEnv }}
 {{ toYaml . }}
