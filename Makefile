@@ -73,6 +73,10 @@ burst: bin/cluster
 soak: bin/cluster ## the same for hours
 	$(call faults,long,24h)
 
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (5s), one after the other
+	test/fuzz.sh
+
 .PHONY: test-unit
 test-unit: ## run the tests that need no API server
 	env -u KWATCHMAN_TEST_KUBECONFIG $(GO) test $(TESTFLAGS) ./...
