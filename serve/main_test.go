@@ -90,10 +90,12 @@ func TestHelpAndVersionGoToStdout(t *testing.T) {
 		"--version": "echo dev\n",
 		"--help": "echo is a function of a kwatchman chain: it answers CloudEvents over HTTP.\n\n" +
 			"Settings, as environment variables (default in brackets):\n" +
-			"  ECHO_WAIT     how long to think (1s)\n" +
-			"  PORT          where to listen; 0 takes a free port (8080)\n" +
-			"  METRICS_PORT  where to serve /metrics; 0 takes a free port (nowhere)\n" +
-			"  SIGNING_KEY   keys that requests have to be signed with (KW_SIGNING_KEY), separated by commas; secrets (no check)\n\n" +
+			"  ECHO_WAIT                    how long to think (1s)\n" +
+			"  PORT                         where to listen; 0 takes a free port (8080)\n" +
+			"  METRICS_PORT                 where to serve /metrics; 0 takes a free port (nowhere)\n" +
+			"  SIGNING_KEY                  keys that requests have to be signed with (KW_SIGNING_KEY), separated by commas; secrets (no check)\n" +
+			"  TLS_CERT_FILE, TLS_KEY_FILE  certificate and key, as PEM files that may be renewed: serve TLS (no TLS)\n" +
+			"  TLS_CLIENT_CA_FILE           CA, as a PEM file: take only clients with a certificate of it (any client)\n\n" +
 			"Flags: --help, --version\n",
 	} {
 		for _, flag := range []string{arg, strings.TrimPrefix(arg, "-")} {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kwatchman/kwatchman/internal/processors"
+	"github.com/kwatchman/kwatchman/internal/tlsfiles"
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -168,8 +169,21 @@ func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logge
 	}
 	of := chainConfig(cfg, steps, zip, m, log)
 	of.Durable = durable
+	if of.TLS, err = clientFiles(cfg, log); err != nil {
+		return nil, nil, err
+	}
 	ch, err := chain.New(of)
 	return ch, zip, err
+}
+
+// clientFiles reads the certificates for endpoints; nil: there are none.
+func clientFiles(cfg *config.Config, log *slog.Logger) (*tlsfiles.Loader, error) {
+	files := tlsfiles.Files{Cert: cfg.TlsCertFile, Key: cfg.TlsKeyFile, CA: cfg.TlsCaFile}
+	if files == (tlsfiles.Files{}) {
+		return nil, nil
+	}
+	names := tlsfiles.Files{Cert: "KW_TLS_CERT_FILE", Key: "KW_TLS_KEY_FILE", CA: "KW_TLS_CA_FILE"}
+	return tlsfiles.Open(files, names, func(err error) { log.Error("certificate not renewed", "error", err) })
 }
 
 // deliver follows and delivers until ctx ends, a source cannot do its work, or

@@ -16,6 +16,7 @@ import (
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/internal/seldom"
 	"github.com/kwatchman/kwatchman/internal/signature"
+	"github.com/kwatchman/kwatchman/internal/tlsfiles"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 )
 
@@ -62,6 +63,8 @@ type Config struct {
 	Sink       bool
 	Extensions map[string]string // added to each event (K_CE_OVERRIDES)
 	CACerts    string            // PEM, trusted besides the system's
+	// TLS has the client's certificate, and a CA that is trusted besides; nil: neither.
+	TLS *tlsfiles.Loader
 
 	// Durable tells that items which are not done outlive the process, so that a
 	// stop leaves what has not begun.

@@ -14,9 +14,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/kwatchman/kwatchman/internal/tlsfiles"
 )
 
 // newHTTPClient makes one attempt a call: waiting and trying again belong to
@@ -39,18 +42,68 @@ func newTransport(cfg Config) (*http.Transport, error) {
 	transport.MaxResponseHeaderBytes = 256 << 10
 	transport.WriteBufferSize = 32 << 10 // most events in one packet to the kernel
 	transport.Proxy = proxy
-	if cfg.CACerts != "" {
+	if cfg.CACerts != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(cfg.CACerts)) {
+		return nil, errors.New("K_CA_CERTS: holds no PEM certificate")
+	}
+	if cfg.CACerts != "" || cfg.TLS != nil {
+		transport.TLSClientConfig = clientTLS(cfg)
+	}
+	return transport, nil
+}
+
+// clientTLS is the configuration of a connection that is opened now.
+func clientTLS(cfg Config) *tls.Config {
+	out := &tls.Config{MinVersion: tls.VersionTLS12}
+	extra := cfg.CACerts
+	if cfg.TLS != nil {
+		now := cfg.TLS.Current()
+		extra += now.CA
+		out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if pair := cfg.TLS.Current().Pair; pair != nil {
+				return pair, nil
+			}
+			return &tls.Certificate{}, nil // the endpoint decides what to make of none
+		}
+	}
+	if extra != "" {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
 			pool = x509.NewCertPool()
 		}
-		if !pool.AppendCertsFromPEM([]byte(cfg.CACerts)) {
-			return nil, errors.New("K_CA_CERTS: holds no PEM certificate")
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		pool.AppendCertsFromPEM([]byte(extra))
+		out.RootCAs = pool
 	}
-	return transport, nil
+	return out
 }
+
+// renewed is a transport that is made anew when the CA's file has changed.
+type renewed struct {
+	cfg Config
+
+	mu      sync.Mutex
+	loaded  *tlsfiles.Loaded
+	current *http.Transport
+}
+
+// RoundTrip implements http.RoundTripper.
+func (r *renewed) RoundTrip(req *http.Request) (*http.Response, error) {
+	return noRedirects{r.transport()}.RoundTrip(req)
+}
+
+func (r *renewed) transport() *http.Transport {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.cfg.TLS.Current(); now != r.loaded {
+		old := r.current
+		r.loaded, r.current = now, old.Clone()
+		r.current.TLSClientConfig = clientTLS(r.cfg)
+		old.CloseIdleConnections()
+	}
+	return r.current
+}
+
+// CloseIdleConnections is what http.Client.CloseIdleConnections calls.
+func (r *renewed) CloseIdleConnections() { r.transport().CloseIdleConnections() }
 
 // noRedirects makes a redirect an answer like any other: following it would
 // turn the POST into a GET, and a broken Location would hide its status.

@@ -99,6 +99,9 @@ func newStep(position int, target Target, cfg Config) (*step, error) {
 	s.name, s.url, s.hide = stepName(position, target.Name, u), target.URL, hide(u)
 	s.dest = u.Scheme + "://" + u.Host
 	s.client, s.tls = newHTTPClient(noRedirects{transport}), transport.TLSClientConfig
+	if cfg.TLS != nil {
+		s.client = newHTTPClient(&renewed{cfg: cfg, loaded: cfg.TLS.Current(), current: transport})
+	}
 	return s, nil
 }
 

@@ -58,6 +58,11 @@ type Config struct {
 	DeadLetter string `split_words:"true" desc:"URL or file for what is given up (a file in KW_STATE_DIR)"`
 	// SigningKey are secrets that requests to endpoints are signed with; empty: they are not.
 	SigningKey signature.Keys `split_words:"true" desc:"keys to sign requests with, in the form of Standard Webhooks, separated by commas; secrets"`
+	// TlsCertFile and TlsKeyFile are the client's certificate for endpoints, and TlsCaFile is
+	// trusted for them besides the system's CAs. (TLS would be one word to envconfig.)
+	TlsCertFile string `split_words:"true" desc:"certificate that https endpoints are shown, a PEM file that may be renewed"`
+	TlsKeyFile  string `split_words:"true" desc:"its key, a PEM file"`
+	TlsCaFile   string `split_words:"true" desc:"CA that https endpoints are trusted by, besides the system's, a PEM file that may be renewed"`
 	// Record is a file that every event is also written to; empty: none.
 	Record      string `split_words:"true" desc:"file to also write each event to, for explain, send and replay" flag:"record"`
 	MetricsAddr string `split_words:"true" desc:"where /metrics, /healthz and /readyz are served; empty: nowhere"`
