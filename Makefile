@@ -182,6 +182,10 @@ bin/helm-docs:
 manifests: bin/helm bin/helm-docs ## render deploy/plain, deploy/knative and the chart's README from the chart
 	deploy/manifests.sh
 
+.PHONY: panels
+panels: build bin/cluster ## draw docs/operate.svg, panels of the dashboard, from a real run (2 minutes)
+	bin/cluster run -- $(GO) run ./test/panels
+
 .PHONY: clean
 clean: ## remove bin/
 	rm -rf bin
