@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -99,8 +100,11 @@ func TestACustomResourceIsFollowedThroughItsWholeLife(t *testing.T) {
 	both("nightly", 3)
 
 	c.define(map[string]bool{"v1": false, "v2": true})
-	byName.await("served version changed")
-	ofAll.await("served version changed")
+	for _, p := range []*process{byName, ofAll} {
+		p.await("served version changed")
+		// Until it is listed in the new form, a change comes merged with that of the version.
+		eventually(t, func() bool { return strings.Count(p.stderr.String(), `"msg":"watching","resource":"crontabs.`) == 2 }, "listed in the new form")
+	}
 	c.reschedule("v2", "nightly", "0 4 * * *")
 	for _, events := range pair(both("nightly", 4)) {
 		require.Equal(t, c.group+"/v2", events[3].APIVersion)
