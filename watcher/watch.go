@@ -144,8 +144,11 @@ func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compresso
 		Steps: steps, Extensions: cfg.Knative.Extensions, CACerts: cfg.Knative.CACerts,
 		Concurrency: cfg.Concurrency, Timeout: cfg.AttemptTimeout(), RetryMax: cfg.RetryMax,
 		RetryWaitMin: cfg.RetryWaitMin, RetryWaitMax: cfg.RetryWaitMax,
-		Sign: cfg.SigningKey, UserAgent: "kwatchman/" + Version, Logger: log, Metrics: m,
+		UserAgent: "kwatchman/" + Version, Logger: log, Metrics: m,
 		Compress: zip.Compress, Decompress: zip.Decompress,
+	}
+	if cfg.Knative.Sink == "" { // which passes no foreign headers on
+		out.Sign = cfg.SigningKey
 	}
 	if isTerminal(os.Stderr) {
 		out.StopLevel = slog.LevelDebug // most changes are noise, and this would be more of it

@@ -112,6 +112,8 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 		{0, "kwatchman_queue_oldest_seconds", nil},
 		{0, "kwatchman_relists_total", []string{"resource", "configmaps"}},
 		{0, "kwatchman_watch_restarts_total", []string{"resource", "configmaps"}},
+		{1, "kwatchman_watches", []string{"resource", "configmaps"}},
+		{0, "kwatchman_watches_down", []string{"resource", "configmaps"}},
 		{1, "kwatchman_build_info", nil},
 	} {
 		require.InDelta(t, want.value, value(want.name, want.labels...), 0, "%s %v", want.name, want.labels)

@@ -45,6 +45,15 @@ func TestSignedHops(t *testing.T) {
 	require.NotContains(t, w.stderr.String(), oldKey[6:])
 	require.Equal(t, 0, w.stop())
 
+	// A dead letter at a URL is signed as well.
+	letters, letterProcess := startFunction(t, "log", "SIGNING_KEY="+oldKey, "LOG_FORMAT=text")
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }))
+	t.Cleanup(refuses.Close)
+	w = c.startWatcher("KW_HANDLERS="+refuses.URL, "KW_DEAD_LETTER="+letters, "KW_RESOURCES=configmaps", "KW_SIGNING_KEY="+oldKey)
+	c.create(configMaps, configMap("letter", nil))
+	eventually(t, func() bool { return strings.Contains(letterProcess.stdout.String(), "letter") }, "the letter arrives")
+	require.Equal(t, 0, w.stop())
+
 	// Without the key, or with another one, nothing is taken: it is given up, with the reason.
 	for _, env := range [][]string{nil, {"KW_SIGNING_KEY=" + newKey}} {
 		w := c.startWatcher(append(env, "KW_HANDLERS="+log, "KW_RESOURCES=configmaps")...)

@@ -175,7 +175,7 @@ func (s *step) attempt(ctx context.Context, e *event.Event) (next *event.Event, 
 		return nil, "", permanent(0, "event not sent: %v", cause(err))
 	}
 	header.Set("User-Agent", s.cfg.UserAgent)
-	if s.local == nil && !s.sink { // Knative passes no foreign headers on
+	if s.local == nil {
 		s.cfg.Sign.Sign(header, e.ID, body, time.Now())
 	}
 	req.Header = header

@@ -31,7 +31,7 @@ type Metrics struct {
 	delivered, lost                                  prometheus.Counter
 	step                                             *prometheus.HistogramVec
 	delivery                                         prometheus.Histogram
-	objects                                          *prometheus.GaugeVec
+	objects, watches, down                           *prometheus.GaugeVec
 
 	mu      sync.Mutex
 	reasons map[string]map[string]bool // step → classes
@@ -74,9 +74,11 @@ func New(version string) *Metrics {
 		Name: "kwatchman_delivery_duration_seconds", Help: "Time from the change to its acknowledgement; of what an earlier run left, from the start.", Buckets: delays,
 	})
 	m.objects = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kwatchman_objects", Help: "Objects that were seen last."}, []string{"resource"})
+	m.watches = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kwatchman_watches", Help: "Watches: one of each resource, or of each of its namespaces."}, []string{"resource"})
+	m.down = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kwatchman_watches_down", Help: "Watches that the API server does not let be followed at the moment."}, []string{"resource"})
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kwatchman_build_info", Help: "Always 1."}, []string{"version", "goversion"})
 	info.WithLabelValues(version, runtime.Version()).Set(1)
-	m.registry.MustRegister(m.delivered, m.lost, m.step, m.delivery, m.objects, info,
+	m.registry.MustRegister(m.delivered, m.lost, m.step, m.delivery, m.objects, m.watches, m.down, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -113,6 +115,22 @@ func (m *Metrics) Watching(resource string) {
 	if m != nil {
 		m.restarts.WithLabelValues(resource)
 		m.relists.WithLabelValues(resource)
+		m.objects.WithLabelValues(resource)
+		m.down.WithLabelValues(resource)
+	}
+}
+
+// Watch counts the watches of a resource.
+func (m *Metrics) Watch(resource string, delta int) {
+	if m != nil {
+		m.watches.WithLabelValues(resource).Add(float64(delta))
+	}
+}
+
+// Down counts those of them that cannot be followed.
+func (m *Metrics) Down(resource string, delta int) {
+	if m != nil {
+		m.down.WithLabelValues(resource).Add(float64(delta))
 	}
 }
 

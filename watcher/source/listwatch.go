@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
+
+	"github.com/kwatchman/kwatchman/internal/seldom"
 )
 
 // errResume makes the reflector fall back from a streaming list to List, which
@@ -49,8 +51,12 @@ type listWatch struct {
 	log       *slog.Logger
 	explain   func(error) error // one line for people
 	notServed func()
-	restarted func() // a watch was opened again
-	beat      func() // there is life: something is asked for or comes
+	restarted func()          // a watch was opened again
+	beat      func()          // there is life: something is asked for or comes
+	down      func(delta int) // the watch cannot be followed, or can again
+
+	reason string      // why it fails, as it was said
+	again  seldom.Line // another reason is worth a line, but not each of them
 
 	mu       sync.Mutex
 	failing  bool      // it has been said
@@ -243,6 +249,7 @@ func (lw *listWatch) note(err error) {
 		lw.watched, lw.opened = true, true
 		if lw.failing {
 			lw.log.Info("watching again")
+			lw.down(-1)
 		}
 		lw.failing = false
 	case apierrors.IsGone(err), apierrors.IsResourceExpired(err), apierrors.IsNotFound(err):
@@ -274,12 +281,26 @@ func (lw *listWatch) sayFailed(err error) {
 	if apierrors.IsNotFound(err) {
 		defer lw.notServed()
 	}
-	level := slog.LevelWarn
-	if lw.failing {
-		level = slog.LevelDebug
+	why := lw.explain(err)
+	level := slog.LevelDebug
+	if !lw.failing || why.Error() != lw.reason && lw.again.Due() {
+		level, lw.reason = slog.LevelWarn, why.Error()
+	}
+	if !lw.failing {
+		lw.down(1)
 	}
 	lw.failing = true
-	lw.log.Log(context.Background(), level, "watch fails, trying again", "error", lw.explain(err))
+	lw.log.Log(context.Background(), level, "watch fails, trying again", "error", why)
+}
+
+// end takes back that the watch is down: nobody follows it any more.
+func (lw *listWatch) end() {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	if lw.failing {
+		lw.failing = false
+		lw.down(-1)
+	}
 }
 
 // progress moves the resume point: all up to version is in the store.

@@ -81,6 +81,7 @@ func New(cfg Config) *Source {
 	s.lw.beat = s.life.beat
 	s.lw.beat()
 	s.lw.restarted = func() { cfg.Metrics.Restarted(resource) }
+	s.lw.down = func(delta int) { cfg.Metrics.Down(resource, delta) }
 	s.resource = resource
 	s.lw.log, s.lw.explain, s.lw.notServed = s.log, s.explain, cfg.NotServed
 	packer.Settled = s.isBaseline
@@ -178,7 +179,13 @@ func (s *Source) Run(ctx context.Context) error {
 	defer s.lw.close()
 	defer end()
 	defer cancel()
-	defer func() { s.count(-s.objects) }() // who comes next counts its own
+	s.cfg.Metrics.Watch(s.resource, 1)
+	defer func() {
+		s.count(-s.objects) // who comes next counts its own
+		s.counted = false
+		s.lw.end()
+		s.cfg.Metrics.Watch(s.resource, -1)
+	}()
 	store := &recorder{source: s, ctx: whole, watch: ctx, cancel: end}
 	backoff := newBackoff()
 	for ctx.Err() == nil {

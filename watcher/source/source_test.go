@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
@@ -618,4 +620,45 @@ func TestAWatchWithoutLifeShows(t *testing.T) {
 	close(release)
 	full.Store(false)
 	f.await("a", "→1", "1→2")
+}
+
+// gauge is what a scrape says of configmaps.
+func gauge(t *testing.T, m *metrics.Metrics, name string) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	_, rest, ok := strings.Cut(w.Body.String(), "\n"+name+`{resource="configmaps"} `)
+	require.True(t, ok, w.Body.String())
+	value, _, _ := strings.Cut(rest, "\n")
+	return value
+}
+
+// A watch that is refused shows, and so does that it is well again; what is gone
+// with its resource is not counted twice.
+func TestMetricsOfAWatch(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "1")
+	s.create("b", "1")
+	m := metrics.New("test")
+	f := s.follow(nil, func(c *Config) { c.Metrics = m })
+	require.Equal(t, "1", gauge(t, m, "kwatchman_watches"))
+	require.Equal(t, "0", gauge(t, m, "kwatchman_watches_down"))
+	objects, err := strconv.Atoi(gauge(t, m, "kwatchman_objects"))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, objects, 2)
+
+	s.misbehave(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`)
+		return true
+	})
+	s.proxy.CloseClientConnections()
+	require.Eventually(t, func() bool { return gauge(t, m, "kwatchman_watches_down") == "1" }, patience, 10*time.Millisecond)
+	s.misbehave(nil)
+	require.Eventually(t, func() bool { return gauge(t, m, "kwatchman_watches_down") == "0" }, patience, 10*time.Millisecond)
+
+	f.source.Stop()
+	require.Eventually(t, func() bool { return gauge(t, m, "kwatchman_watches") == "0" }, patience, 10*time.Millisecond)
+	require.Equal(t, "0", gauge(t, m, "kwatchman_objects"))
 }
