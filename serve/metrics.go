@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/common/expfmt"
 
 	"github.com/kwatchman/kwatchman/event"
 )
@@ -27,51 +28,47 @@ const (
 	refused   = "refused" // for good
 )
 
-// metrics are those of one function.
+// outcomes are in the order in which they are written.
+var outcomes = []string{continued, refused, retry, stopped}
+
+// buckets are the upper bounds of the histogram, in seconds.
+var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+// metrics are those of one function. They are few enough to be written by hand:
+// Prometheus' client would be a fifth of a function's size.
 type metrics struct {
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	duration prometheus.Histogram
-	inFlight prometheus.Gauge
+	name     string
+	inFlight atomic.Int64
+
+	mu       sync.Mutex
+	requests map[string]uint64 // by outcome
+	counts   []uint64          // by bucket, the last one for what is slower
+	seconds  float64
 }
 
 func newMetrics(name string) *metrics {
-	of := prometheus.Labels{"function": name}
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kwatchman_function_requests_total", Help: "Requests, by what became of them: continued, stopped, retry or refused.", ConstLabels: of,
-		}, []string{"outcome"}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "kwatchman_function_duration_seconds", Help: "Time of a request.", ConstLabels: of,
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kwatchman_function_requests_in_flight", Help: "Requests that are not answered yet.", ConstLabels: of,
-		}),
-	}
-	for _, outcome := range []string{continued, stopped, retry, refused} {
-		m.requests.WithLabelValues(outcome)
-	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "kwatchman_build_info", Help: "Always 1.",
-		ConstLabels: prometheus.Labels{"function": name, "version": Version, "goversion": runtime.Version()},
-	})
-	info.Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.inFlight, info, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
+	return &metrics{name: name, requests: map[string]uint64{}, counts: make([]uint64, len(buckets)+1)}
+}
+
+// observe counts a request.
+func (m *metrics) observe(outcome string, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.requests[outcome]++
+	i, _ := slices.BinarySearch(buckets, took.Seconds())
+	m.counts[i]++
+	m.seconds += took.Seconds()
 }
 
 // count counts what h answers.
 func (m *metrics) count(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m.inFlight.Inc()
-		defer m.inFlight.Dec()
+		m.inFlight.Add(1)
+		defer m.inFlight.Add(-1)
 		began := time.Now()
 		answer := &answer{ResponseWriter: w, status: http.StatusOK}
 		h.ServeHTTP(answer, r)
-		m.duration.Observe(time.Since(began).Seconds())
-		m.requests.WithLabelValues(outcome(answer.status)).Inc()
+		m.observe(outcome(answer.status), time.Since(began))
 	})
 }
 
@@ -101,22 +98,49 @@ func (a *answer) WriteHeader(status int) {
 // Unwrap gives http.ResponseController the writer below.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// ServeHTTP writes the metrics as text. (promhttp would also compress them, and
-// links three times as much for it.)
+// ServeHTTP writes the metrics in Prometheus' text format, version 0.0.4
+// (https://prometheus.io/docs/instrumenting/exposition_formats/).
 func (m *metrics) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	families, err := m.registry.Gather()
-	if err != nil {
-		http.Error(w, "metrics cannot be gathered", http.StatusInternalServerError)
-		return
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_, _ = io.WriteString(w, m.text()) // whoever asked may have left
+}
+
+func (m *metrics) text() string {
+	var b strings.Builder
+	family := func(name, kind, help string) {
+		fmt.Fprintf(&b, "# HELP %[1]s %[3]s\n# TYPE %[1]s %[2]s\n", name, kind, help)
 	}
-	format := expfmt.NewFormat(expfmt.TypeTextPlain)
-	w.Header().Set("Content-Type", string(format))
-	e := expfmt.NewEncoder(w, format)
-	for _, f := range families {
-		if e.Encode(f) != nil {
-			return // whoever asked has left
+	of := fmt.Sprintf("function=%q", m.name)
+
+	m.mu.Lock()
+	family("kwatchman_function_requests_total", "counter", "Requests, by what became of them: continued, stopped, retry or refused.")
+	for _, outcome := range outcomes {
+		fmt.Fprintf(&b, "kwatchman_function_requests_total{%s,outcome=%q} %d\n", of, outcome, m.requests[outcome])
+	}
+	family("kwatchman_function_duration_seconds", "histogram", "Time of a request.")
+	sum := uint64(0)
+	for i, count := range m.counts {
+		bound := "+Inf"
+		if i < len(buckets) {
+			bound = strconv.FormatFloat(buckets[i], 'g', -1, 64)
 		}
+		sum += count
+		fmt.Fprintf(&b, "kwatchman_function_duration_seconds_bucket{%s,le=%q} %d\n", of, bound, sum)
 	}
+	fmt.Fprintf(&b, "kwatchman_function_duration_seconds_sum{%s} %g\nkwatchman_function_duration_seconds_count{%s} %d\n", of, m.seconds, of, sum)
+	m.mu.Unlock()
+
+	family("kwatchman_function_requests_in_flight", "gauge", "Requests that are not answered yet.")
+	fmt.Fprintf(&b, "kwatchman_function_requests_in_flight{%s} %d\n", of, m.inFlight.Load())
+	family("kwatchman_build_info", "gauge", "Always 1.")
+	fmt.Fprintf(&b, "kwatchman_build_info{%s,version=%q,goversion=%q} 1\n", of, Version, runtime.Version())
+	if cpu, rss, ok := used(); ok {
+		family("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.")
+		fmt.Fprintf(&b, "process_cpu_seconds_total %g\n", cpu.Seconds())
+		family("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.")
+		fmt.Fprintf(&b, "process_resident_memory_bytes %d\n", rss)
+	}
+	return b.String()
 }
 
 // serve answers GET /metrics where METRICS_PORT says, until stop is called;
