@@ -74,7 +74,7 @@ soak: bin/cluster ## the same for hours
 	$(call faults,long,24h)
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (5s), one after the other
+fuzz: ## run every fuzz target for FUZZTIME (1000x inputs; or 30s), one after the other
 	test/fuzz.sh
 
 .PHONY: test-unit
