@@ -54,10 +54,9 @@ func newTransport(cfg Config) (*http.Transport, error) {
 // clientTLS is the configuration of a connection that is opened now.
 func clientTLS(cfg Config) *tls.Config {
 	out := &tls.Config{MinVersion: tls.VersionTLS12}
-	extra := cfg.CACerts
+	extra := []string{cfg.CACerts}
 	if cfg.TLS != nil {
-		now := cfg.TLS.Current()
-		extra += now.CA
+		extra = append(extra, cfg.TLS.Current().CA)
 		out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			if pair := cfg.TLS.Current().Pair; pair != nil {
 				return pair, nil
@@ -65,12 +64,14 @@ func clientTLS(cfg Config) *tls.Config {
 			return &tls.Certificate{}, nil // the endpoint decides what to make of none
 		}
 	}
-	if extra != "" {
+	if strings.Join(extra, "") != "" {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
 			pool = x509.NewCertPool()
 		}
-		pool.AppendCertsFromPEM([]byte(extra))
+		for _, pem := range extra {
+			pool.AppendCertsFromPEM([]byte(pem)) // each by itself: one may not end with its line
+		}
 		out.RootCAs = pool
 	}
 	return out
