@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"context"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -11,9 +12,10 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
 
-// prepare works out where the sources of the start go on, from the plan and
+// prepare works out where the sources of the start go on, from what is served and
 // what an earlier run left, and records it.
-func (f *follower) prepare(p *plan.Plan) error {
+func (f *follower) prepare(ctx context.Context) error {
+	p := f.plan()
 	kept, since := f.state.Kept()
 	f.since = state.Since{}
 	for _, name := range configured(f.cfg) {
@@ -43,7 +45,7 @@ func (f *follower) prepare(p *plan.Plan) error {
 		}
 		f.sayForgotten(&k)
 	}
-	return f.state.Start(f.begin, f.since)
+	return f.state.Start(ctx, f.begin, f.since)
 }
 
 func (f *follower) add(w state.Watch, r client.Resource) {

@@ -36,7 +36,7 @@ func command(name string, functions map[string]Function) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return run(cmd.Context(), cfg, functions)
+			return runProgram(cmd.Context(), cfg, func() (*config.Config, error) { return load(cmd) }, functions)
 		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")

@@ -312,12 +312,16 @@ func (f *follower) wait() {
 // fieldSelector adds the namespaces to leave out, which only the API server can
 // tell apart before they cost anything.
 func fieldSelector(cfg *config.Config, own string, namespaced bool) string {
+	return leftOut(cfg.ExcludeNamespaces, own, namespaced)
+}
+
+func leftOut(namespaces []string, own string, namespaced bool) string {
 	var parts []string
 	if own != "" {
 		parts = append(parts, own)
 	}
 	if namespaced {
-		for _, ns := range cfg.ExcludeNamespaces {
+		for _, ns := range namespaces {
 			parts = append(parts, "metadata.namespace!="+ns)
 		}
 	}

@@ -18,6 +18,8 @@ import (
 // health is what /healthz and /readyz look at.
 type health struct {
 	ready atomic.Bool // the first lists are done, and no stop has begun
+	// standby tells whether another watcher leads; nil: there is no other.
+	standby func() bool
 	// loops say why they can be taken for stuck; empty: they live.
 	loops []func(now time.Time) string
 	// writable says why what comes next could not be kept.
@@ -37,11 +39,13 @@ func (h *health) alive() string {
 
 // isReady is the reason why it does not do its work at the moment.
 func (h *health) isReady() string {
-	if !h.ready.Load() {
+	if !h.ready.Load() && !h.standsBy() {
 		return "not synced"
 	}
 	return cmp.Or(h.writable(), h.alive())
 }
+
+func (h *health) standsBy() bool { return h.standby != nil && h.standby() }
 
 // serveHealth answers /metrics, /healthz and /readyz until the returned function is
 // called.
@@ -65,7 +69,11 @@ func serveHealth(ctx context.Context, addr string, metrics http.Handler, h *heal
 				http.Error(w, trouble, http.StatusServiceUnavailable)
 				return
 			}
-			_, _ = io.WriteString(w, "ok\n")
+			text := "ok\n"
+			if h.standsBy() {
+				text = "ok, standing by\n"
+			}
+			_, _ = io.WriteString(w, text)
 		}
 	}
 	mux.HandleFunc("GET /healthz", answer(h.alive))

@@ -2,11 +2,12 @@ package watcher
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"crypto/rand"
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,105 +18,195 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/lease"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/plan"
-	"github.com/kwatchman/kwatchman/watcher/state"
 )
 
-// stopTimeout is the time that a stop gives to the changes in the queue;
-// Kubernetes kills after 30 s.
-const stopTimeout = 25 * time.Second
+// program is the watcher as a process: what outlives a term of leading and a
+// configuration.
+type program struct {
+	load      func() (*config.Config, error) // reads the configuration again
+	functions map[string]Function
+	log       *slog.Logger
+	metrics   *metrics.Metrics
+	health    *health
+	cpus      *processors.Processors
+	election  *lease.Election // nil: this watcher is alone
+	current   atomic.Pointer[run]
+	changed   chan struct{} // the configuration file is another one
 
-// watch checks everything that can be checked before the first event, and
-// then watches until ctx ends.
-func watch(ctx context.Context, cfg *config.Config, functions map[string]Function, log *slog.Logger) (err error) {
-	m := metrics.New(Version)
-	ch, zip, err := assemble(cfg, functions, log, m, cfg.StateDir != "")
-	if err != nil {
-		return err
-	}
-	st, err := state.Open(state.Config{
-		Dir: cfg.StateDir, Events: cfg.QueueEvents, Bytes: cfg.MaxQueueBytes(), Rules: cfg.Redaction, Compressor: zip, Logger: log,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Release()) }()
-	letters, err := openDeadLetter(cfg, ch)
-	if err != nil {
-		return err
-	}
-	defer letters.close()
-	if err := recordTo(cfg, ch, log); err != nil {
-		return err
-	}
-	f, p, err := reach(ctx, cfg, st, zip, log)
-	if err != nil {
-		return err
-	}
-	f.metrics = m
-	m.Queue(func() metrics.Queue {
-		return metrics.Queue{Events: st.Waiting(), Bytes: st.WaitingBytes(), Oldest: ch.Oldest()}
-	})
-	m.Gauge("state_bytes", "Bytes of the state: of its file, or of what is kept in memory.", func() float64 { return float64(st.Size()) })
-	h := &health{loops: []func(time.Time) string{ch.Stuck, st.Stuck, f.stuck}, writable: st.Writable}
-	stopHealth, err := serveHealth(ctx, cfg.MetricsAddr, m.Handler(), h, log)
-	if err != nil {
-		return err
-	}
-	defer stopHealth()
-	log.Info("starting", "version", Version, "server", f.api.Host(), "cluster", cfg.ClusterName, "chain", ch.Steps(),
-		"file", cfg.ConfigFile, "state", cfg.StateDir, "waiting", st.Waiting(), "deadLetter", letters.name())
-	if cfg.Knative.Replaces {
-		log.Warn("K_SINK is set, so the configured handlers are not used")
-	}
-	for _, note := range cfg.Notes {
-		log.Warn("configuration", "note", note)
-	}
-	if err := f.prepare(p); err != nil {
-		return err
-	}
-	cpus := processors.New(processors.Config{Most: 2, Much: 64, Waiting: st.Waiting}) // more than two gain little
-	defer cpus.End()
-	f.pending.ready = func() {
-		h.ready.Store(true)
-		cpus.Calm()
-		debug.FreeOSMemory() // the first lists leave the heap larger than it has to be
-		log.Info("ready")
-	}
-	return deliver(ctx, f, ch, st, cpus, &h.ready, log)
+	mu      sync.Mutex
+	cfg     *config.Config // that holds
+	refused string         // why the newest one does not
 }
 
-// reach asks the API server all that a start needs to know.
-func reach(ctx context.Context, cfg *config.Config, st *state.State, zip *object.Compressor, log *slog.Logger) (*follower, *plan.Plan, error) {
-	current := map[client.Place]schema.GroupVersionResource{}
-	kept, _ := st.Kept()
-	for _, k := range kept {
-		current[k.Place()] = k.Resource
+// watch checks everything that can be checked before the first event, and then
+// watches, or stands by, until ctx ends.
+func watch(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), functions map[string]Function, log *slog.Logger) error {
+	p := &program{
+		load: load, functions: functions, log: log, metrics: metrics.New(Version), cfg: cfg, changed: make(chan struct{}, 1),
 	}
-	api, served, p, err := survey(ctx, cfg, current)
+	p.health = &health{loops: []func(time.Time) string{p.stuck}, writable: p.writable}
+	p.register()
+	if cfg.ConfigFile != "" {
+		p.metrics.Reloads()
+	}
+	if cfg.Lease != "" {
+		return p.share(ctx, cfg)
+	}
+	t, err := p.newTerm(cfg, nil)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if err := permitted(ctx, api, p, log); err != nil {
-		return nil, nil, err
+	return t.lead(ctx, cfg, func() (stop func(), err error) { return p.serve(ctx, cfg) })
+}
+
+// serve does what a process does beside its work, until the returned function
+// is called.
+func (p *program) serve(ctx context.Context, cfg *config.Config) (stop func(), err error) {
+	stopHealth, err := serveHealth(ctx, cfg.MetricsAddr, p.metrics.Handler(), p.health, p.log)
+	if err != nil {
+		return nil, err
 	}
-	if err := selectable(ctx, cfg, api, p); err != nil {
-		return nil, nil, err
+	p.cpus = processors.New(processors.Config{Most: 2, Much: 64, Waiting: p.waiting}) // more than two gain little
+	looking, cancel := context.WithCancel(ctx)
+	var looks sync.WaitGroup
+	if cfg.ConfigFile != "" {
+		looks.Go(func() { p.lookAtFile(looking, cfg.ConfigFile, cfg.FileSum) })
 	}
-	if cfg.ClusterName == "" {
-		cfg.ClusterName = api.ClusterName(ctx, log)
+	return func() {
+		cancel()
+		looks.Wait()
+		p.cpus.End()
+		stopHealth()
+	}, nil
+}
+
+// share takes part in the election of the one watcher that works.
+func (p *program) share(ctx context.Context, cfg *config.Config) error {
+	api, err := p.precheck(ctx, cfg)
+	if err != nil {
+		return err
 	}
-	if st.Durable() {
-		if err := st.Claim(state.Cluster{Name: cfg.ClusterName, UID: api.ClusterUID(ctx)}); err != nil {
-			return nil, nil, err
+	namespace, name := cfg.LeaseName()
+	if namespace == "" {
+		namespace = api.Namespace
+	}
+	p.election = lease.New(lease.Config{
+		Client: api.REST, Namespace: namespace, Name: name, Identity: identity(), Duration: cfg.LeaseDuration, Logger: p.log,
+	})
+	p.health.standby = func() bool { return !p.election.Leads() }
+	p.health.loops = append(p.health.loops, p.election.Stuck)
+	p.metrics.Elects()
+	p.metrics.Gauge("leader", "1: this watcher leads; 0: it stands by.", func() float64 {
+		if p.election.Leads() {
+			return 1
+		}
+		return 0
+	})
+	stop, err := p.serve(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	p.log.Info("starting", "version", Version, "server", api.Host(), "lease", namespace+"/"+name, "file", cfg.ConfigFile, "state", cfg.StateDir)
+	return p.election.Run(ctx, func(ctx context.Context, l *lease.Term) error {
+		cfg := p.config()
+		t, err := p.newTerm(cfg, l)
+		if err != nil {
+			return err
+		}
+		return t.lead(ctx, cfg, func() (func(), error) { return func() {}, nil })
+	})
+}
+
+// identity is this process's name in the Lease, and no other's.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "watcher"
+	}
+	return host + "_" + strings.ToLower(rand.Text()[:10])
+}
+
+// precheck checks all that a term of leading would need, and leaves no trace.
+func (p *program) precheck(ctx context.Context, cfg *config.Config) (*client.Client, error) {
+	ch, _, err := assemble(cfg, p.functions, p.log, nil, true)
+	if err != nil {
+		return nil, err
+	}
+	defer ch.Release()
+	api, _, plan, err := survey(ctx, cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := permitted(ctx, api, plan, p.log); err != nil {
+		return nil, err
+	}
+	return api, selectable(ctx, cfg, api, plan)
+}
+
+// config is the configuration that holds.
+func (p *program) config() *config.Config {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := *p.cfg
+	return &out
+}
+
+// What metrics and health ask of the run that is at work, if one is.
+
+func (p *program) register() {
+	p.metrics.Queue(func() metrics.Queue {
+		r := p.current.Load()
+		if r == nil {
+			return metrics.Queue{}
+		}
+		return metrics.Queue{Events: r.term.state.Waiting(), Bytes: r.term.state.WaitingBytes(), Oldest: r.chain.Oldest()}
+	})
+	p.metrics.Gauge("state_bytes", "Bytes of the state: of its file, or of what is kept in memory.", func() float64 {
+		if r := p.current.Load(); r != nil {
+			return float64(r.term.state.Size())
+		}
+		return 0
+	})
+}
+
+func (p *program) waiting() int {
+	if r := p.current.Load(); r != nil {
+		return r.term.state.Waiting()
+	}
+	return 0
+}
+
+func (p *program) stuck(now time.Time) string {
+	r := p.current.Load()
+	if r == nil {
+		return ""
+	}
+	for _, stuck := range []func(time.Time) string{r.chain.Stuck, r.term.state.Stuck, r.follower.stuck} {
+		if trouble := stuck(now); trouble != "" {
+			return trouble
 		}
 	}
-	return &follower{
-		cfg: cfg, log: log, api: api, zip: zip, redactor: object.NewRedactor(st.Key(), cfg.Redaction), state: st,
-		served: served, running: map[client.Place]*running{}, gone: map[client.Place]bool{}, trouble: make(chan struct{}, 1),
-	}, p, nil
+	return ""
+}
+
+func (p *program) writable() string {
+	if r := p.current.Load(); r != nil {
+		return r.term.state.Writable()
+	}
+	return ""
+}
+
+// ready is called when the first lists of a run are done.
+func (p *program) ready() {
+	p.health.ready.Store(true)
+	p.cpus.Calm()
+	debug.FreeOSMemory() // the first lists leave the heap larger than it has to be
+	p.log.Info("ready")
 }
 
 // connect asks the API server what it serves, which is the first question.
@@ -166,17 +257,22 @@ func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logge
 	if err != nil {
 		return nil, nil, err
 	}
+	ch, err := newChain(cfg, functions, zip, log, m, func(of *chain.Config) { of.Durable = durable })
+	return ch, zip, err
+}
+
+// newChain makes the chain, with what adapt changes.
+func newChain(cfg *config.Config, functions map[string]Function, zip *object.Compressor, log *slog.Logger, m *metrics.Metrics, adapt func(*chain.Config)) (*chain.Chain, error) {
 	steps, err := targets(cfg, functions)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	of := chainConfig(cfg, steps, zip, m, log)
-	of.Durable = durable
+	adapt(&of)
 	if of.TLS, err = clientFiles(cfg, log); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ch, err := chain.New(of)
-	return ch, zip, err
+	return chain.New(of)
 }
 
 // clientFiles reads the certificates for endpoints; nil: there are none.
@@ -187,58 +283,4 @@ func clientFiles(cfg *config.Config, log *slog.Logger) (*tlsfiles.Loader, error)
 	}
 	names := tlsfiles.Files{Cert: "KW_TLS_CERT_FILE", Key: "KW_TLS_KEY_FILE", CA: "KW_TLS_CA_FILE"}
 	return tlsfiles.Open(files, names, func(err error) { log.Error("certificate not renewed", "error", err) })
-}
-
-// deliver follows and delivers until ctx ends, a source cannot do its work, or
-// the state cannot be written. It first stops watching. Then what is in flight
-// has stopTimeout to come to its end, and without a file of the state all that
-// is queued.
-func deliver(ctx context.Context, f *follower, ch *chain.Chain, st *state.State, cpus *processors.Processors, ready *atomic.Bool, log *slog.Logger) error {
-	following, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	delivery, breakOff := context.WithCancel(context.WithoutCancel(ctx))
-	defer breakOff()
-	for _, q := range st.Queue() {
-		ch.Push(q)
-	}
-	written, delivered := make(chan error, 1), make(chan int, 1)
-	go func() {
-		err := st.Run(func(q *state.Queued) {
-			ch.Push(q)
-			cpus.Busy()
-		})
-		if err != nil {
-			fail(err)
-		}
-		written <- err
-	}()
-	go func() { delivered <- ch.Run(delivery) }()
-
-	err := f.follow(following)
-	if err == nil && ctx.Err() == nil {
-		err = context.Cause(following)
-	}
-	ready.Store(false)
-	if isTerminal(os.Stderr) {
-		_, _ = os.Stderr.WriteString("\n") // behind the ^C
-	}
-	log.Info("stopping", "waiting", st.Waiting())
-	grace := time.AfterFunc(stopTimeout, breakOff)
-	defer grace.Stop()
-	_ = st.Flush(delivery) // what was seen reaches the chain; Run has the error
-	ch.Close()
-	left := <-delivered
-	st.Close()
-	failed := <-written
-	switch {
-	case failed != nil && ctx.Err() != nil:
-		log.Error("state not written, the next start repeats what it does not have", "error", failed)
-	case left > 0 && st.Durable():
-		log.Info("changes wait in the state for the next start", "changes", left)
-	case left > 0:
-		log.Error("changes lost", "error", fmt.Sprintf("%d changes were not delivered before the stop", left))
-	}
-	done, givenUp := ch.Counts()
-	log.Info("stopped", "delivered", done, "givenUp", givenUp)
-	return err
 }

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/term"
+	terminal "golang.org/x/term"
 	"k8s.io/klog/v2"
 
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -41,8 +41,8 @@ func Main(name string, functions map[string]Function) int {
 	return 0
 }
 
-// run watches.
-func run(ctx context.Context, cfg *config.Config, functions map[string]Function) error {
+// runProgram watches; load reads the configuration again.
+func runProgram(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), functions map[string]Function) error {
 	tuneHeap()
 	log := logger(os.Stderr, cfg.LogLevel)
 	klog.SetSlogLogger(log) // client-go's own lines in the same form
@@ -52,7 +52,7 @@ func run(ctx context.Context, cfg *config.Config, functions map[string]Function)
 		// each attempt would repeat it.
 		slog.SetDefault(logger(os.Stderr, slog.LevelError))
 	}
-	if err := watch(ctx, cfg, functions, log); err != nil && ctx.Err() == nil {
+	if err := watch(ctx, cfg, load, functions, log); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return nil // a stop that was asked for, also before the start was over
@@ -80,7 +80,7 @@ func logger(w io.Writer, level slog.Leveler) *slog.Logger {
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	return ok && terminal.IsTerminal(int(f.Fd()))
 }
 
 // brief leaves out what only a machine reads: the date and empty values.

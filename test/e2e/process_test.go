@@ -90,6 +90,20 @@ func environment(env []string) []string {
 	return append(out, env...)
 }
 
+// all gives the JSON lines with this message.
+func (o *output) all(msg string) []map[string]any {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var out []map[string]any
+	for _, l := range o.lines {
+		var m map[string]any
+		if json.Unmarshal([]byte(l), &m) == nil && m["msg"] == msg {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 func start(t *testing.T, name string, env ...string) *process {
 	t.Helper()
 	return startWith(t, name, nil, env...)

@@ -69,6 +69,9 @@ type Config struct {
 	// Durable tells that items which are not done outlive the process, so that a
 	// stop leaves what has not begun.
 	Durable bool
+	// Holds tells whether this process may send; nil: always. Once it may not, the
+	// chain sends nothing more.
+	Holds func() bool
 
 	Concurrency  int
 	Timeout      time.Duration // of one attempt
@@ -99,6 +102,7 @@ type Chain struct {
 	record func(context.Context, *event.Event) // nil: nobody
 
 	delivered, givenUp atomic.Int64
+	leaving            atomic.Bool // another chain goes on
 
 	busy []atomic.Int64 // for each worker, since when it is about one attempt, in nanoseconds since 1970; 0: it is idle
 }
@@ -108,7 +112,7 @@ func New(cfg Config) (*Chain, error) {
 	if len(cfg.Steps) == 0 {
 		return nil, errors.New("the chain has no steps")
 	}
-	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.Durable, cfg.Concurrency), busy: make([]atomic.Int64, cfg.Concurrency)}
+	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.Concurrency), busy: make([]atomic.Int64, cfg.Concurrency)}
 	for i, target := range cfg.Steps {
 		s, err := newStep(i+1, target, cfg)
 		if err != nil {
@@ -218,7 +222,7 @@ func (c *Chain) Run(ctx context.Context) (left int) {
 		s.close()
 	}
 	all := c.queue.left()
-	if !c.cfg.Durable {
+	if !c.cfg.Durable && !c.leaving.Load() {
 		c.lose(all)
 	}
 	return len(all)
@@ -227,4 +231,4 @@ func (c *Chain) Run(ctx context.Context) (left int) {
 // Close lets Run come to its end. Without durable items, what waits for its next
 // attempt gets it at once, and further ones every second until Run's context
 // ends; only a pause that an endpoint asked for is kept.
-func (c *Chain) Close() { c.queue.close() }
+func (c *Chain) Close() { c.queue.close(c.cfg.Durable) }

@@ -29,6 +29,10 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 	var e *event.Event     // input of the step that is next; built when it is needed
 	for ctx.Err() == nil { // else Run reports what is left
 		busy.Store(time.Now().UnixNano())
+		if c.cfg.Holds != nil && !c.cfg.Holds() {
+			c.queue.abort()
+			return
+		}
 		if d.step == len(c.steps) {
 			c.succeed(l, d)
 			return

@@ -9,8 +9,7 @@ import (
 // each object, so that one object's items go one at a time and in order. A lane
 // is ready, taken by a worker, or asleep until its next attempt.
 type queue struct {
-	durable bool // the items outlive the process
-	repeats int  // lanes that may be taken at once for a repeated attempt
+	repeats int // lanes that may be taken at once for a repeated attempt
 
 	mu       sync.Mutex
 	work     sync.Cond // a lane is ready, or the queue has finished
@@ -45,8 +44,8 @@ func (r *ready) pop() *lane {
 // newQueue is a queue for so many workers. Half of them may work on repeated
 // attempts, so that an endpoint that hangs for some objects leaves room for the
 // others.
-func newQueue(durable bool, workers int) *queue {
-	q := &queue{durable: durable, repeats: max(1, workers/2), lanes: map[string]*lane{}}
+func newQueue(workers int) *queue {
+	q := &queue{repeats: max(1, workers/2), lanes: map[string]*lane{}}
 	q.work.L = &q.mu
 	return q
 }
@@ -153,14 +152,14 @@ func (q *queue) sleep(l *lane, d time.Duration) {
 	})
 }
 
-// close begins the stop. Items that outlive the process are left where they
-// are, but for those in flight; else all that sleeps is woken, what sleeps from
-// now on does so shortly, and next returns nil once the queue is empty.
-func (q *queue) close() {
+// close begins the stop. Items that somebody else goes on with are left where
+// they are, but for those in flight; else all that sleeps is woken, what sleeps
+// from now on does so shortly, and next returns nil once the queue is empty.
+func (q *queue) close(leave bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	if q.durable || q.items == 0 {
+	if leave || q.items == 0 {
 		q.finish()
 		return
 	}

@@ -15,7 +15,7 @@ func waiting(name string) *delivery { return &delivery{item: change(name, 1)} }
 
 func TestASleepingLaneIsReadyWhenItsTimeHasCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(false, 16)
+		q := newQueue(16)
 		start := time.Now()
 		for i, name := range []string{"long", "short"} {
 			q.push(waiting(name))
@@ -33,12 +33,12 @@ func TestASleepingLaneIsReadyWhenItsTimeHasCome(t *testing.T) {
 
 func TestCloseWakesSleepersAndLetsNoneSleepLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(false, 16)
+		q := newQueue(16)
 		start := time.Now()
 		q.push(waiting("a"))
 		l, _ := q.next()
 		q.sleep(l, time.Hour)
-		q.close()
+		q.close(false)
 		l, _ = q.next()
 		require.Zero(t, time.Since(start))
 		q.sleep(l, time.Hour)
@@ -52,7 +52,7 @@ func TestCloseWakesSleepersAndLetsNoneSleepLong(t *testing.T) {
 
 func TestAbortHandsOutNothingMoreAndLeavesNoTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(false, 16)
+		q := newQueue(16)
 		for _, name := range []string{"asleep", "ready", "taken"} {
 			q.push(waiting(name))
 		}
@@ -81,7 +81,7 @@ func TestAbortHandsOutNothingMoreAndLeavesNoTimer(t *testing.T) {
 
 func TestRepeatedAttemptsTakeHalfOfTheWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(false, 4)
+		q := newQueue(4)
 		for n := range 8 { // hang, and are ready again
 			q.push(waiting(fmt.Sprint("hanging", n)))
 			l, _ := q.next()
@@ -106,7 +106,7 @@ func TestRepeatedAttemptsTakeHalfOfTheWorkers(t *testing.T) {
 
 func TestASingleWorkerTakesTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(false, 1)
+		q := newQueue(1)
 		for n := range 3 {
 			q.push(waiting(fmt.Sprint("hanging", n)))
 			l, _ := q.next()
@@ -126,7 +126,7 @@ func TestASingleWorkerTakesTurns(t *testing.T) {
 }
 
 func TestManyLanesLeaveNothingBehind(t *testing.T) {
-	q := newQueue(false, 16)
+	q := newQueue(16)
 	for range 50 {
 		for n := range 1000 {
 			q.push(waiting(fmt.Sprint(n)))
@@ -142,7 +142,7 @@ func TestManyLanesLeaveNothingBehind(t *testing.T) {
 }
 
 func BenchmarkSixteenWorkers(b *testing.B) {
-	q := newQueue(false, 16)
+	q := newQueue(16)
 	var workers sync.WaitGroup
 	for range 16 {
 		workers.Go(func() {
@@ -159,6 +159,6 @@ func BenchmarkSixteenWorkers(b *testing.B) {
 	for n := 0; b.Loop(); n++ {
 		q.push(items[n%len(items)])
 	}
-	q.close()
+	q.close(false)
 	workers.Wait()
 }

@@ -63,6 +63,10 @@ type Config struct {
 	TlsCertFile string `split_words:"true" desc:"certificate that https endpoints are shown, a PEM file that may be renewed"`
 	TlsKeyFile  string `split_words:"true" desc:"its key, a PEM file"`
 	TlsCaFile   string `split_words:"true" desc:"CA that https endpoints are trusted by, besides the system's, a PEM file that may be renewed"`
+	// Lease is the Lease of which the holder watches and sends, while others with the same
+	// one stand by; empty: this watcher is alone.
+	Lease         string        `split_words:"true" desc:"Lease, [namespace/]name, of which only the holder watches and sends: for several replicas"`
+	LeaseDuration time.Duration `split_words:"true" desc:"how long the others wait for a leader that is not heard of"`
 	// Record is a file that every event is also written to; empty: none.
 	Record      string `split_words:"true" desc:"file to also write each event to, for explain, send and replay" flag:"record"`
 	MetricsAddr string `split_words:"true" desc:"where /metrics, /healthz and /readyz are served; empty: nowhere"`
@@ -82,6 +86,8 @@ type Config struct {
 	Steps   []Step  `ignored:"true"`
 	Knative Knative `ignored:"true"`
 
+	// FileSum stands for the content of ConfigFile, see FileSum.
+	FileSum string `ignored:"true"`
 	// Notes are what the user should know of the configuration.
 	Notes []string `ignored:"true"`
 
@@ -133,7 +139,9 @@ func Default(builtIn bool) Config {
 		RetryWaitMin: 500 * time.Millisecond,
 		RetryWaitMax: time.Minute,
 		MetricsAddr:  DefaultMetricsAddr,
-		given:        map[string]string{},
+
+		LeaseDuration: 15 * time.Second,
+		given:         map[string]string{},
 	}
 	if builtIn {
 		cfg.Handlers = []string{"diff", "log"}

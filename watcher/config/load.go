@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -30,6 +32,7 @@ func Load(fs *pflag.FlagSet, functions []string) (*Config, error) {
 		return nil, err
 	}
 	if path != "" {
+		cfg.FileSum = FileSum(path) // before it is read: what comes later is a change
 		if f, err = readFile(path); err != nil && !cfg.IsSet("KW_CONFIG_FILE") {
 			err = fmt.Errorf("%w (read because it is in the working directory: -c names another file, -c '' none)", err)
 		}
@@ -80,6 +83,16 @@ func (c *Config) filePath() (string, error) {
 	default:
 		return "", fmt.Errorf("configuration file: %w", err)
 	}
+}
+
+// FileSum stands for the content of a file: it is another one where that is.
+func FileSum(path string) string {
+	data, err := read(path)
+	if err != nil {
+		return "not readable"
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // resources puts together what to watch. A scope that a variable or a flag

@@ -28,6 +28,9 @@ func (c *Config) validate() error {
 	if err := c.redaction(); err != nil {
 		return err
 	}
+	if err := c.validateLease(); err != nil {
+		return err
+	}
 	for _, limit := range []struct {
 		bad  bool
 		text string

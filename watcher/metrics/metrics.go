@@ -32,6 +32,7 @@ type Metrics struct {
 	step                                             *prometheus.HistogramVec
 	delivery                                         prometheus.Histogram
 	objects, watches, down                           *prometheus.GaugeVec
+	takeovers, reloads                               *prometheus.CounterVec
 
 	mu      sync.Mutex
 	reasons map[string]map[string]bool // step → classes
@@ -65,6 +66,8 @@ func New(version string) *Metrics {
 	m.requests = counter("step_requests_total", "Attempts at a step: continued, stopped, retried or refused.", "step", "outcome")
 	m.restarts = counter("watch_restarts_total", "Watches that were opened again.", "resource")
 	m.relists = counter("relists_total", "Lists that were compared with what was seen, because the API server's history was gone.", "resource")
+	m.takeovers = counter("takeover_watches_total", "Watches that were taken over from another leader: from its watermark, or, where the API server does not have that state any more, from the own state or a baseline.", "from")
+	m.reloads = counter("config_reloads_total", "Changes of the configuration file, taken over or refused.", "result")
 	m.delivered = prometheus.NewCounter(prometheus.CounterOpts{Name: "kwatchman_events_delivered_total", Help: "Events that came to the end of the chain or were stopped."})
 	m.lost = prometheus.NewCounter(prometheus.CounterOpts{Name: "kwatchman_events_lost_total", Help: "Events that were given up and that no dead letter has; each is an error line."})
 	m.step = prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -145,6 +148,42 @@ func (m *Metrics) Restarted(resource string) {
 func (m *Metrics) Relisted(resource string) {
 	if m != nil {
 		m.relists.WithLabelValues(resource).Inc()
+	}
+}
+
+// What a watch is taken over from.
+const (
+	FromWatermark = "watermark"
+	FromState     = "state"
+	FromBaseline  = "baseline"
+)
+
+// TakenOver counts a watch that another leader has left.
+func (m *Metrics) TakenOver(from string) {
+	if m != nil {
+		m.takeovers.WithLabelValues(from).Inc()
+	}
+}
+
+// Elects makes the counters of takeovers be there from the start.
+func (m *Metrics) Elects() {
+	for _, from := range []string{FromWatermark, FromState, FromBaseline} {
+		m.takeovers.WithLabelValues(from)
+	}
+}
+
+// Reloads makes the counters of reloads be there from the start.
+func (m *Metrics) Reloads() {
+	m.reloads.WithLabelValues("taken")
+	m.reloads.WithLabelValues("refused")
+}
+
+// Reloaded counts a change of the configuration file.
+func (m *Metrics) Reloaded(taken bool) {
+	if taken {
+		m.reloads.WithLabelValues("taken").Inc()
+	} else {
+		m.reloads.WithLabelValues("refused").Inc()
 	}
 }
 

@@ -202,7 +202,7 @@ func (s *server) followIn(dir string, before func(ctx context.Context), change f
 	watch := state.Watch{
 		Name: "cm", Resource: scope.Resource, Kind: scope.Kind, Namespaced: true, Namespace: s.namespace, Old: state.Always,
 	}.Adopt(kept)
-	require.NoError(s.t, f.state.Start([]state.Watch{watch}, nil))
+	require.NoError(s.t, f.state.Start(s.t.Context(), []state.Watch{watch}, nil))
 	cfg := Config{
 		Client: s.client, Watch: watch, State: f.state, Compressor: zip, Redactor: object.NewRedactor(f.state.Key(), nil),
 		Scope: scope, NotServed: func() {},

@@ -23,7 +23,7 @@ func newUpdates(t testing.TB, dir string) *updates {
 	t.Helper()
 	w := openWorld(t, deployments, state.Config{Dir: dir, Events: 1000, Bytes: 1 << 30})
 	watch := state.Watch{Resource: deployments.Resource, Kind: deployments.Kind, Namespaced: true, Old: state.Always}
-	require.NoError(t, w.state.Start([]state.Watch{watch}, nil))
+	require.NoError(t, w.state.Start(t.Context(), []state.Watch{watch}, nil))
 	w.Seen = w.state.Seen(watch, deployments)
 	var sides [2][]byte
 	for i, name := range []string{"old", "new"} {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
@@ -57,6 +58,12 @@ func (c *Change) Via() string { return c.via }
 func (c *Change) Lane() string {
 	o := c.either()
 	return c.scope.Resource.GroupResource().String() + "/" + o.Key()
+}
+
+// place is where it was seen, and its resourceVersion.
+func (c *Change) place() (client.Place, string) {
+	o := c.either()
+	return client.Place{GroupResource: c.scope.Resource.GroupResource(), Namespace: o.Namespace}, o.ResourceVersion
 }
 
 // Subject is the event's: the object's API path.

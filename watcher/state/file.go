@@ -30,6 +30,7 @@ var (
 	metaCluster = []byte("cluster")
 	metaSince   = []byte("since")
 	metaRules   = []byte("rules") // of what is a credential, as a fingerprint
+	metaEpoch   = []byte("epoch") // of the leader that wrote it; missing: nobody knows
 )
 
 // file is a store in a file of bbolt.
@@ -125,7 +126,7 @@ func (f *file) commit(b *batch) error {
 		return nil
 	}
 	err := f.db.Update(func(tx *bolt.Tx) error {
-		for _, write := range []func(*bolt.Tx, *batch) error{writeStart, writeWords, writeObjects, writeQueue, writeWatches} {
+		for _, write := range []func(*bolt.Tx, *batch) error{writeDoubt, writeStart, writeForget, writeWords, writeObjects, writeQueue, writeWatches} {
 			if err := write(tx, b); err != nil {
 				return err
 			}
@@ -261,15 +262,15 @@ func writeStart(tx *bolt.Tx, b *batch) error {
 		return nil
 	}
 	meta := tx.Bucket(bucketMeta)
-	var since []sinceEntry
-	for name, at := range b.started.since {
-		since = append(since, sinceEntry{name, at})
-	}
-	slices.SortFunc(since, func(a, b sinceEntry) int { return strings.Compare(a.Name.Name+a.Namespace, b.Name.Name+b.Namespace) })
-	if err := errors.Join(putJSON(meta, metaCluster, b.started.cluster), putJSON(meta, metaSince, since)); err != nil {
+	if err := errors.Join(putJSON(meta, metaCluster, b.started.cluster), putJSON(meta, metaSince, b.started.since.entries()),
+		putJSON(meta, metaEpoch, b.started.epoch)); err != nil {
 		return err
 	}
-	for _, name := range [][]byte{bucketWatches, bucketInputs} { // both are of the run that ended
+	old := [][]byte{bucketWatches} // of the run that ended
+	if !b.goesOn {
+		old = append(old, bucketInputs)
+	}
+	for _, name := range old {
 		if err := tx.DeleteBucket(name); err != nil {
 			return err
 		}
@@ -278,27 +279,39 @@ func writeStart(tx *bolt.Tx, b *batch) error {
 		}
 	}
 	watches := tx.Bucket(bucketWatches)
-	areas := map[string][]Watch{}
 	for _, w := range b.started.watches {
 		p := w.Place()
-		areas[p.String()] = append(areas[p.String()], w)
 		if err := putJSON(watches, []byte(p.String()+"|"+p.Namespace), w); err != nil {
 			return err
 		}
 	}
-	return forget(tx.Bucket(bucketObjects), areas)
+	return nil
 }
 
-// forget drops the objects that no watch holds.
-func forget(all *bolt.Bucket, areas map[string][]Watch) error {
+// writeDoubt takes back whose state it is.
+func writeDoubt(tx *bolt.Tx, b *batch) error {
+	if !b.doubted {
+		return nil
+	}
+	return tx.Bucket(bucketMeta).Delete(metaEpoch)
+}
+
+// writeForget drops the objects that nobody looks at any more.
+func writeForget(tx *bolt.Tx, b *batch) error {
+	if b.started == nil && b.instead == nil {
+		return nil
+	}
+	all, areas := tx.Bucket(bucketObjects), b.started.areas()
 	var gone [][]byte
 	err := all.ForEachBucket(func(resource []byte) error {
-		watches := areas[string(resource)]
-		if len(watches) == 0 {
+		if b.started != nil && len(areas[string(resource)]) == 0 {
 			gone = append(gone, slices.Clone(resource))
 			return nil
 		}
-		return forgetSome(all.Bucket(resource), watches)
+		if b.started == nil && string(resource) != b.instead.Place().String() {
+			return nil
+		}
+		return forgetSome(all.Bucket(resource), func(key string) bool { return b.forgets(areas, string(resource), key) })
 	})
 	for _, resource := range gone {
 		err = errors.Join(err, all.DeleteBucket(resource))
@@ -306,11 +319,10 @@ func forget(all *bolt.Bucket, areas map[string][]Watch) error {
 	return err
 }
 
-func forgetSome(of *bolt.Bucket, watches []Watch) error {
+func forgetSome(of *bolt.Bucket, forgets func(key string) bool) error {
 	var gone [][]byte
 	err := of.ForEach(func(k, _ []byte) error {
-		namespace, _, _ := strings.Cut(string(k), "/")
-		if !slices.ContainsFunc(watches, func(w Watch) bool { return w.holds(namespace) }) {
+		if forgets(string(k)) {
 			gone = append(gone, slices.Clone(k))
 		}
 		return nil

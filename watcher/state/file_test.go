@@ -99,7 +99,7 @@ func TestWhatNoWatchHoldsIsForgotten(t *testing.T) {
 	shop := wanted("shop")
 	kept, _ := next.state.Kept()
 	shop = shop.Adopt(kept)
-	require.NoError(t, next.state.Start([]state.Watch{shop}, state.Since{{Name: "deploy", Namespace: "shop"}: 42}))
+	require.NoError(t, next.state.Start(t.Context(), []state.Watch{shop}, state.Since{{Name: "deploy", Namespace: "shop"}: 42}))
 	next.run()
 	next.Seen = next.state.Seen(wanted(""), deployments) // looks everywhere
 	require.NotNil(t, next.Get("shop/web"))
@@ -112,7 +112,7 @@ func TestWhatNoWatchHoldsIsForgotten(t *testing.T) {
 	require.Len(t, kept, 1)
 	require.Equal(t, shop, kept[0])
 	require.Equal(t, state.Since{{Name: "deploy", Namespace: "shop"}: 42}, since)
-	require.NoError(t, last.state.Start(nil, nil))
+	require.NoError(t, last.state.Start(t.Context(), nil, nil))
 	last.run()
 	last.Seen = last.state.Seen(wanted(""), deployments)
 	require.Zero(t, last.Len())
@@ -142,7 +142,7 @@ func TestAStateIsOfOneCluster(t *testing.T) {
 					require.NoError(t, readErr)
 					require.Equal(t, before, after, "opened and refused, it is left as it is")
 				}
-				require.NoError(t, w.state.Start(nil, nil))
+				require.NoError(t, w.state.Start(t.Context(), nil, nil))
 				require.NoError(t, w.state.Release())
 				if i == 0 || tc.refused == "" {
 					require.NoError(t, err)

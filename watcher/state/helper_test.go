@@ -58,7 +58,7 @@ func newWorld(t testing.TB, scope state.Scope, dir string) *world {
 	watch := state.Watch{
 		Name: scope.Resource.Resource, Resource: scope.Resource, Kind: scope.Kind, Namespaced: true, Old: state.Always,
 	}.Adopt(kept)
-	require.NoError(t, w.state.Start([]state.Watch{watch}, nil))
+	require.NoError(t, w.state.Start(t.Context(), []state.Watch{watch}, nil))
 	w.Seen = w.state.Seen(watch, scope)
 	w.run()
 	return w

@@ -316,7 +316,12 @@ func readMeta(tx *bolt.Tx) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kept{key: slices.Clone(key), since: Since{}}
+	k := &kept{key: slices.Clone(key), since: Since{}, epoch: noEpoch}
+	if raw := meta.Get(metaEpoch); raw != nil {
+		if err := openedJSON(raw, &k.epoch); err != nil {
+			return nil, err
+		}
+	}
 	if raw := meta.Get(metaCluster); raw != nil {
 		if err := openedJSON(raw, &k.cluster); err != nil {
 			return nil, err

@@ -17,6 +17,8 @@ type Queued struct {
 	kept   int     // bytes of the input that is kept besides
 	change *Change // until it is written, and as long as it is warm
 
+	unmarked *unmarked // nil: nobody follows the marks
+
 	// warm are the manifests of a change that may be delivered at once, which
 	// spares reading and unpacking them.
 	warm *manifests
@@ -129,6 +131,9 @@ func (q *Queued) Done() {
 	s := q.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if q.unmarked != nil {
+		s.marks.acknowledged(q.unmarked)
+	}
 	s.next.done = append(s.next.done, q.seq)
 	s.events--
 	s.bytes -= q.size + q.kept

@@ -26,7 +26,7 @@ func TestAStateOfOtherRulesIsWrittenAnew(t *testing.T) {
 
 	w := openWorld(t, deployments, state.Config{Dir: dir, Events: 1000, Bytes: 1 << 30, Rules: none})
 	watch := state.Watch{Name: "deployments", Resource: deployments.Resource, Kind: deployments.Kind, Namespaced: true, Old: state.Always}
-	require.NoError(t, w.state.Start([]state.Watch{watch}, nil))
+	require.NoError(t, w.state.Start(t.Context(), []state.Watch{watch}, nil))
 	w.Seen = w.state.Seen(watch, deployments)
 	w.run()
 	w.packer = object.NewPacker(deployments.Kind, object.NewRedactor(w.state.Key(), none), w.zip.Vocabulary("deployments.apps"))

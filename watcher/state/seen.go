@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
@@ -20,13 +21,14 @@ type Seen struct {
 	scope *Scope
 
 	resource string
+	place    client.Place
 	mu       sync.Mutex
 	current  Watch // as it is recorded
 }
 
 // Seen gives what a source has seen, which follows w in the form of scope.
 func (s *State) Seen(w Watch, scope Scope) *Seen {
-	return &Seen{state: s, scope: &scope, current: w, resource: scope.Resource.GroupResource().String()}
+	return &Seen{state: s, scope: &scope, current: w, resource: scope.Resource.GroupResource().String(), place: w.Place()}
 }
 
 // Watch is how far the source is.
@@ -103,7 +105,7 @@ func (s *Seen) Put(t *Tx, o *object.Object, via string) error {
 		if err != nil {
 			return err
 		}
-		t.changes = append(t.changes, gone)
+		s.queue(t, gone)
 		old = nil
 	}
 	if old != nil {
@@ -114,7 +116,7 @@ func (s *Seen) Put(t *Tx, o *object.Object, via string) error {
 		return err
 	}
 	if c != nil {
-		t.changes = append(t.changes, c)
+		s.queue(t, c)
 	}
 	s.set(t, o)
 	return nil
@@ -131,9 +133,13 @@ func (s *Seen) Remove(t *Tx, key, via string) error {
 	if err != nil {
 		return err
 	}
-	t.changes = append(t.changes, c)
+	s.queue(t, c)
 	s.Forget(t, key)
 	return nil
+}
+
+func (s *Seen) queue(t *Tx, c *Change) {
+	t.changes, t.place = append(t.changes, c), s.place
 }
 
 // Forget adds to a transaction that the object under a key is no longer looked

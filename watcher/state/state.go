@@ -15,6 +15,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/internal/access"
 	"github.com/kwatchman/kwatchman/internal/seldom"
+	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/object/credential"
 )
@@ -58,7 +59,10 @@ type State struct {
 	seq     uint64    // of the last change
 	events  int
 	bytes   int
-	warm    int         // bytes of manifests that wait unpacked
+	warm    int // bytes of manifests that wait unpacked
+	current map[client.Place]*Watch
+	started bool        // Start was called
+	marks   *marks      // nil: nobody follows them
 	timer   *time.Timer // set while something is not urgent
 	deliver func(*Queued)
 	// inline tells that nothing has to wait for a disk and Run has done what came
@@ -72,11 +76,11 @@ type State struct {
 // Open opens the state of cfg.Dir, which it makes if there is none, or one in
 // memory. The error is one line that says what to do; a file is never replaced.
 func Open(cfg Config) (*State, error) {
-	s := &State{zip: cfg.Compressor, log: cfg.Logger, next: newBatch(1)}
+	s := &State{zip: cfg.Compressor, log: cfg.Logger, next: newBatch(1), current: map[client.Place]*Watch{}}
 	s.limits.Events, s.limits.Bytes = cfg.Events, cfg.Bytes
 	s.moved.L = &s.mu
 	if cfg.Dir == "" {
-		s.store, s.kept = newMemory(), &kept{key: object.RandomKey()}
+		s.store, s.kept = newMemory(), &kept{key: object.RandomKey(), epoch: noEpoch}
 		return s, nil
 	}
 	f, k, err := s.openFile(cfg)

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/kwatchman/kwatchman/watcher/client"
@@ -31,6 +33,7 @@ type kept struct {
 	watches []Watch
 	words   []vocabulary
 	since   Since
+	epoch   int64     // of the leader that wrote the state; noEpoch: nobody knows
 	queue   []*Queued // oldest first
 	seq     uint64    // the last one used
 }
@@ -55,7 +58,10 @@ type batch struct {
 	inputs  map[uint64][]byte       // what waits between two steps; nil: no longer
 	words   []vocabulary            // what the objects need that come with it or later
 	watches map[client.Place]*Watch // nil: no longer followed
-	started *kept                   // what the start writes anew: cluster, since
+	started *kept                   // what the start writes anew: cluster, since, epoch
+	goesOn  bool                    // what waits between two steps stays at a start
+	instead *Watch                  // what was seen in its area is forgotten first
+	doubted bool                    // nobody knows whose the state is
 	urgent  bool                    // somebody waits for it
 	trim    bool                    // what reading has brought into memory is to go
 }
@@ -101,7 +107,29 @@ func (b *batch) empty() bool { return b.writesNothing() && !b.trim }
 
 func (b *batch) writesNothing() bool {
 	return len(b.objects) == 0 && len(b.changes) == 0 && len(b.done) == 0 && len(b.inputs) == 0 &&
-		len(b.watches) == 0 && len(b.words) == 0 && b.started == nil
+		len(b.watches) == 0 && len(b.words) == 0 && b.started == nil && b.instead == nil && !b.doubted
+}
+
+// forgets tells whether a batch drops what is kept of a key of a resource.
+func (b *batch) forgets(areas map[string][]Watch, resource, key string) bool {
+	namespace, _, _ := strings.Cut(key, "/")
+	if w := b.instead; w != nil && w.Place().String() == resource && w.holds(namespace) {
+		return true
+	}
+	return b.started != nil && !slices.ContainsFunc(areas[resource], func(w Watch) bool { return w.holds(namespace) })
+}
+
+// areas are the watches of each resource.
+func (k *kept) areas() map[string][]Watch {
+	out := map[string][]Watch{}
+	if k == nil {
+		return out
+	}
+	for _, w := range k.watches {
+		p := w.Place()
+		out[p.String()] = append(out[p.String()], w)
+	}
+	return out
 }
 
 // memory is a store that ends with the process.
@@ -157,6 +185,9 @@ func (m *memory) input(seq uint64) ([]byte, error) {
 func (m *memory) commit(b *batch) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if b.started != nil || b.instead != nil {
+		m.forget(b)
+	}
 	for id, o := range b.objects {
 		of := m.objects[id.resource]
 		if of == nil {
@@ -188,6 +219,22 @@ func (m *memory) commit(b *batch) error {
 		delete(m.inputs, seq)
 	}
 	return nil
+}
+
+// forget drops the objects that nobody looks at any more; the caller holds mu.
+func (m *memory) forget(b *batch) {
+	areas := b.started.areas()
+	for resource, of := range m.objects {
+		if b.started == nil && resource != b.instead.Place().String() {
+			continue
+		}
+		for key, o := range of {
+			if b.forgets(areas, resource, key) {
+				m.bytes -= int64(o.Size())
+				delete(of, key)
+			}
+		}
+	}
 }
 
 func (m *memory) close() error { return nil }

@@ -14,6 +14,7 @@ type Tx struct {
 	changes []*Change
 	watches []*Watch
 	gone    []client.Place // watches that are forgotten
+	place   client.Place   // of the watch that saw the changes
 }
 
 // seenObject is the object seen last under a key; nil: forgotten.
@@ -69,10 +70,13 @@ func (s *State) record(ctx context.Context, t *Tx) ([]*Queued, error) {
 		b.setObject(o.objectID, o.object)
 	}
 	for _, w := range t.watches {
-		b.setWatch(w.Place(), w)
+		p := w.Place()
+		b.setWatch(p, w)
+		s.current[p] = w
 	}
 	for _, p := range t.gone {
 		b.setWatch(p, nil)
+		delete(s.current, p)
 	}
 	for _, c := range t.changes {
 		s.seq++
@@ -82,6 +86,9 @@ func (s *State) record(ctx context.Context, t *Tx) ([]*Queued, error) {
 		b.changes = append(b.changes, q)
 		s.events++
 		s.bytes += size
+	}
+	if s.marks != nil {
+		s.marks.recorded(t, b.changes[len(b.changes)-len(t.changes):])
 	}
 	return s.hurry(len(t.changes) > 0), nil
 }

@@ -1,0 +1,195 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/lease"
+	"github.com/kwatchman/kwatchman/watcher/metrics"
+	"github.com/kwatchman/kwatchman/watcher/object"
+	"github.com/kwatchman/kwatchman/watcher/source"
+	"github.com/kwatchman/kwatchman/watcher/state"
+)
+
+// loading bounds the lists of a takeover that are under way at once.
+const loading = 4
+
+// takeover makes a state what the leader before knew: for each watch the objects
+// as they were at its watermark, up to which all changes are acknowledged.
+type takeover struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	api      *client.Client
+	served   *client.Discovery
+	state    *state.State
+	zip      *object.Compressor
+	redactor *object.Redactor
+	metrics  *metrics.Metrics
+	began    time.Time
+
+	mu    sync.Mutex
+	kept  map[client.Place]state.Watch // what the run begins with
+	fresh map[client.Place]string      // loaded, up to that version
+	past  map[client.Place]string      // not loaded, but acknowledged up to that version
+}
+
+// run takes over for a term. Whatever cannot be taken over is said and counted.
+func (t *takeover) run(ctx context.Context, term *lease.Term) error {
+	defer t.state.SetEpoch(term.Epoch)
+	found := &state.Marks{}
+	if term.Found != "" {
+		var err error
+		if found, err = state.ParseMarks(term.Found, t.zip); err != nil {
+			t.fallBack("", "", err, "a baseline")
+			found = &state.Marks{}
+		}
+	}
+	own := t.state.Epoch() >= 0 && t.state.Epoch() == term.Epoch-1
+	if own || len(found.Watches) == 0 {
+		t.state.Follow(found)
+		if own {
+			t.log.Info("nobody has led meanwhile, going on with the state as it is", "epoch", term.Epoch)
+		}
+		return nil
+	}
+	if t.state.Durable() {
+		if err := t.state.Doubt(); err != nil {
+			return err
+		}
+	}
+	t.kept, t.fresh, t.past = map[client.Place]state.Watch{}, map[client.Place]string{}, map[client.Place]string{}
+	before, _ := t.state.Kept()
+	for _, w := range before {
+		t.kept[w.Place()] = w
+	}
+	if err := t.load(ctx, found.Watches); err != nil {
+		return err
+	}
+	var watches []state.Watch
+	for _, w := range t.kept {
+		watches = append(watches, w)
+	}
+	if err := t.state.Adopt(watches, found.Since, t.wanted); err != nil {
+		return err
+	}
+	t.state.Follow(found)
+	t.log.Info("taken over", "epoch", term.Epoch, "watches", len(t.fresh), "of", len(found.Watches),
+		"took", time.Since(t.began).Round(time.Millisecond).String())
+	return nil
+}
+
+// load lists the objects of all watches.
+func (t *takeover) load(ctx context.Context, marks []state.Mark) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slots := make(chan struct{}, loading)
+	var lists sync.WaitGroup
+	for _, m := range marks {
+		slots <- struct{}{}
+		lists.Go(func() {
+			defer func() { <-slots }()
+			if err := t.loadOne(ctx, m); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	lists.Wait()
+	return context.Cause(ctx)
+}
+
+// loadOne lists the objects of a watch in the version that it has, or in the one
+// that is served now.
+func (t *takeover) loadOne(ctx context.Context, m state.Mark) error {
+	w := m.Watch
+	resource, ok := t.resource(w)
+	if !ok {
+		t.notLoaded(m, errors.New("the resource is not served"), false)
+		return nil
+	}
+	w.Resource, w.Kind = resource.GroupVersionResource, resource.Kind
+	replaced := false
+	err := source.Load(ctx, source.Config{
+		Client: t.api.REST, Scope: state.Scope{Cluster: t.cfg.ClusterName, Resource: w.Resource, Kind: w.Kind},
+		Watch: w, State: t.state, FieldSelector: leftOut(w.Exclude, w.Fields, w.Namespaced),
+		Redactor: t.redactor, Compressor: t.zip, NotServed: func() {}, Metrics: t.metrics, Logger: t.log,
+	}, func(objects []*object.Object, first bool) error {
+		replaced = true
+		return t.state.Replace(w, objects, !first)
+	})
+	if gone, ok := errors.AsType[*source.GoneError](err); ok {
+		t.notLoaded(m, gone, replaced)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept[w.Place()], t.fresh[w.Place()] = w, w.Version
+	t.metrics.TakenOver(metrics.FromWatermark)
+	return nil
+}
+
+// resource is what a watch of before lists now.
+func (t *takeover) resource(w state.Watch) (client.Resource, bool) {
+	var other client.Resource
+	found := false
+	for _, r := range t.served.Resources {
+		switch {
+		case r.GroupVersionResource == w.Resource:
+			return r, true
+		case r.GroupResource() == w.Resource.GroupResource() && !found:
+			other, found = r, true
+		}
+	}
+	return other, found
+}
+
+// notLoaded falls back to what this watcher knows by itself, or to a baseline:
+// then only objects that were created since then are changes.
+func (t *takeover) notLoaded(m state.Mark, why error, replaced bool) {
+	place := m.Place()
+	t.mu.Lock()
+	_, own := t.kept[place]
+	with := "what this watcher saw last"
+	if own = own && !replaced; !own {
+		w := m.Watch
+		w.Version, w.All, w.But, w.Only, w.Old = "", false, nil, nil, m.At
+		t.kept[place], with = w, "a baseline"
+	}
+	t.past[place] = m.Version
+	t.mu.Unlock()
+	t.fallBack(place.String(), place.Namespace, why, with)
+	if own {
+		t.metrics.TakenOver(metrics.FromState)
+	} else {
+		t.metrics.TakenOver(metrics.FromBaseline)
+	}
+}
+
+func (t *takeover) fallBack(resource, namespace string, why error, with string) {
+	t.log.Error("the state that the leader before has left cannot be read: changes since then are compared with "+with+", and some may be missing",
+		"resource", resource, "namespace", namespace, "error", why)
+}
+
+// wanted tells whether a change that waits here is still to be sent: not if it
+// comes again from the watermark, or was acknowledged by another leader.
+func (t *takeover) wanted(place client.Place, version string) bool {
+	for _, p := range []client.Place{place, {GroupResource: place.GroupResource}} {
+		if _, ok := t.fresh[p]; ok {
+			return false
+		}
+		if mark, ok := t.past[p]; ok {
+			c, err := resourceversion.CompareResourceVersion(version, mark)
+			return err != nil || c > 0
+		}
+	}
+	return true
+}
