@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -19,6 +21,7 @@ type sink struct {
 	*httptest.Server
 	t    *testing.T
 	quit chan struct{}
+	pass bool // the chain goes on behind it
 
 	mu       sync.Mutex
 	arrivals []arrival
@@ -61,7 +64,18 @@ func (s *sink) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.arrivals, s.at = append(s.arrivals, arrived(e)), append(s.at, time.Now())
 	s.mu.Unlock()
-	w.WriteHeader(http.StatusNoContent)
+	if !s.pass {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	event.Handler(func(_ context.Context, e event.Event) (*event.Event, error) { return &e, nil }).ServeHTTP(w, again(r, body))
+}
+
+// again is a request whose body was read.
+func again(r *http.Request, body []byte) *http.Request {
+	out := r.Clone(r.Context())
+	out.Body = io.NopCloser(bytes.NewReader(body))
+	return out
 }
 
 // mend makes it accept everything, or breaks it.
