@@ -19,6 +19,7 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
 	"github.com/kwatchman/kwatchman/watcher/deadletter"
+	"github.com/kwatchman/kwatchman/watcher/lease"
 	"github.com/kwatchman/kwatchman/watcher/plan"
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
@@ -142,6 +143,24 @@ func checkDeadLetter(ctx context.Context, r *report, cfg *config.Config, ch *cha
 	r.row("dead letter", path, "file", "ok")
 }
 
+// checkLease asks whether the watcher may take part in the election.
+func checkLease(ctx context.Context, r *report, cfg *config.Config, api *client.Client) {
+	if cfg.Lease == "" {
+		return
+	}
+	place := leasePlace(cfg, api)
+	_, name := cfg.LeaseName()
+	missing, err := api.MissingVerbs(ctx, []client.Place{place}, lease.Verbs...)
+	switch where := "namespace " + place.Namespace; {
+	case err != nil:
+		r.problem("lease", name, where, err.Error())
+	case len(missing[0]) > 0:
+		r.problem("lease", name, where, mayNot(place, missing[0], lease.Verbs...))
+	default:
+		r.row("lease", name, where, "ok")
+	}
+}
+
 func checkCluster(ctx context.Context, r *report, cfg *config.Config, of state.Cluster) {
 	api, served, err := connect(ctx, cfg)
 	if err != nil {
@@ -160,6 +179,7 @@ func checkCluster(ctx context.Context, r *report, cfg *config.Config, of state.C
 			r.problem("state", cfg.StateDir, "", "it "+err.Error())
 		}
 	}
+	checkLease(ctx, r, cfg, api)
 	p := plan.Of(cfg, served, nil)
 	for _, err := range p.Errs() {
 		r.problem("resource", "-", "", err.Error())
@@ -172,7 +192,7 @@ func checkCluster(ctx context.Context, r *report, cfg *config.Config, of state.C
 		r.row("resource", m.Name, "", text)
 	}
 	places := p.Sorted()
-	missing, err := api.MissingVerbs(ctx, places)
+	missing, err := api.MissingVerbs(ctx, places, client.Verbs...)
 	if err != nil {
 		r.problem("permissions", "-", "", err.Error())
 		missing = make([][]string, len(places))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/lease"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/plan"
@@ -31,6 +32,8 @@ type follower struct {
 	zip      *object.Compressor
 	state    *state.State
 	metrics  *metrics.Metrics
+
+	own string // the key of the Lease of this watcher, if there is one
 
 	begin     []state.Watch // where the sources of the start go on
 	resources map[client.Place]client.Resource
@@ -251,6 +254,7 @@ func (f *follower) launch(ctx context.Context, end context.CancelCauseFunc, w st
 			Cluster: f.cfg.ClusterName, Resource: w.Resource, Kind: w.Kind, SkipNoise: f.cfg.SkipNoise,
 		},
 		Watch: w, State: f.state, Apply: f.applier(place), FieldSelector: fieldSelector(f.cfg, w.Fields, w.Namespaced),
+		Own:     f.ownAt(place),
 		Patient: f.started || !f.serves(place.GroupResource), Redactor: f.redactor, Compressor: f.zip,
 		Synced:    func() { f.pending.done(r) },
 		NotServed: f.notServed,
@@ -270,6 +274,14 @@ func (f *follower) launch(ctx context.Context, end context.CancelCauseFunc, w st
 			end(err)
 		}
 	}()
+}
+
+// ownAt is the key of what this watcher itself writes at a place.
+func (f *follower) ownAt(place client.Place) string {
+	if place.GroupResource == lease.Resource {
+		return f.own
+	}
+	return ""
 }
 
 // applier records what a source sees. Where definitions of resources are

@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/lease"
 	"github.com/kwatchman/kwatchman/watcher/plan"
 )
 
@@ -39,12 +41,35 @@ func tryList(ctx context.Context, cfg *config.Config, api *client.Client, place 
 	return err
 }
 
+// leasePlace is where the Lease is that is configured.
+func leasePlace(cfg *config.Config, api *client.Client) client.Place {
+	namespace, _ := cfg.LeaseName()
+	return client.Place{GroupResource: lease.Resource, Namespace: cmp.Or(namespace, api.Namespace)}
+}
+
+// mayNot says what is missing at a place, and the rule to add.
+func mayNot(place client.Place, missing []string, all ...string) string {
+	role := "a ClusterRole"
+	if place.Namespace != "" {
+		role = "a Role in namespace " + place.Namespace
+	}
+	return fmt.Sprintf("may not %s %s: add to %s the rule %s", strings.Join(missing, " and "),
+		place.GroupResource, role, client.Rule(place.GroupResource, all...))
+}
+
 // permitted asks whether every place of the plan may be watched, so that a
 // missing permission is one error about all of them. An API server that does
 // not answer this question is not asked again: the watch itself will tell.
-func permitted(ctx context.Context, api *client.Client, p *plan.Plan, log *slog.Logger) error {
+func permitted(ctx context.Context, cfg *config.Config, api *client.Client, p *plan.Plan, log *slog.Logger) error {
+	if cfg.Lease != "" {
+		place := leasePlace(cfg, api)
+		missing, err := api.MissingVerbs(ctx, []client.Place{place}, lease.Verbs...)
+		if err == nil && len(missing[0]) > 0 {
+			return fmt.Errorf("KW_LEASE: %s (kwatchman rbac prints the whole role)", mayNot(place, missing[0], lease.Verbs...))
+		}
+	}
 	places := p.Sorted()
-	missing, err := api.MissingVerbs(ctx, places)
+	missing, err := api.MissingVerbs(ctx, places, client.Verbs...)
 	if err != nil {
 		log.Debug("permissions are not known before the watch", "error", err)
 		return nil
@@ -54,12 +79,7 @@ func permitted(ctx context.Context, api *client.Client, p *plan.Plan, log *slog.
 		if len(verbs) == 0 {
 			continue
 		}
-		role := "a ClusterRole"
-		if places[i].Namespace != "" {
-			role = "a Role in namespace " + places[i].Namespace
-		}
-		lines = append(lines, fmt.Sprintf("may not %s %s: add to %s the rule %s", strings.Join(verbs, " and "),
-			places[i].GroupResource, role, client.Rule(places[i].GroupResource, client.Verbs...)))
+		lines = append(lines, mayNot(places[i], verbs, client.Verbs...))
 	}
 	if len(lines) == 0 {
 		return nil

@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
+	"github.com/kwatchman/kwatchman/watcher/lease"
 	"github.com/kwatchman/kwatchman/watcher/plan"
 )
 
@@ -58,8 +60,43 @@ func rbac(ctx context.Context, cfg *config.Config, account string, w io.Writer) 
 			namespace = cfg.Namespace[0]
 		}
 	}
-	_, err = io.WriteString(w, manifests(cfg, p, namespace, name))
+	text := manifests(cfg, p, namespace, name)
+	if cfg.Lease != "" {
+		in, _ := cfg.LeaseName()
+		text += leaseRole(cmp.Or(in, namespace), namespace, name)
+	}
+	_, err = io.WriteString(w, text)
 	return err
+}
+
+// leaseRole is what taking part in an election takes. Its name is another one, for
+// a namespace may be watched and have the Lease.
+func leaseRole(in, namespace, name string) string {
+	return fmt.Sprintf(`---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: %[1]s-lease
+  namespace: %[2]s
+rules:
+- apiGroups: [%[3]q]
+  resources: [%[4]s]
+  verbs: [%[5]s]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: %[1]s-lease
+  namespace: %[2]s
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: %[1]s-lease
+subjects:
+- kind: ServiceAccount
+  name: %[1]s
+  namespace: %[6]s
+`, name, in, lease.Resource.Group, lease.Resource.Resource, strings.Join(lease.Verbs, ", "), namespace)
 }
 
 // manifests are a ServiceAccount, and a role with its binding for the cluster

@@ -3,14 +3,12 @@ package watcher
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/kwatchman/kwatchman/watcher/client"
-	"github.com/kwatchman/kwatchman/watcher/config"
 	"github.com/kwatchman/kwatchman/watcher/lease"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
@@ -24,15 +22,8 @@ const loading = 4
 // takeover makes a state what the leader before knew: for each watch the objects
 // as they were at its watermark, up to which all changes are acknowledged.
 type takeover struct {
-	cfg      *config.Config
-	log      *slog.Logger
-	api      *client.Client
-	served   *client.Discovery
-	state    *state.State
-	zip      *object.Compressor
-	redactor *object.Redactor
-	metrics  *metrics.Metrics
-	began    time.Time
+	*follower // of the run that begins
+	began     time.Time
 
 	mu    sync.Mutex
 	kept  map[client.Place]state.Watch // what the run begins with
@@ -118,7 +109,7 @@ func (t *takeover) loadOne(ctx context.Context, m state.Mark) error {
 	err := source.Load(ctx, source.Config{
 		Client: t.api.REST, Scope: state.Scope{Cluster: t.cfg.ClusterName, Resource: w.Resource, Kind: w.Kind},
 		Watch: w, State: t.state, FieldSelector: leftOut(w.Exclude, w.Fields, w.Namespaced),
-		Redactor: t.redactor, Compressor: t.zip, NotServed: func() {}, Metrics: t.metrics, Logger: t.log,
+		Own: t.ownAt(w.Place()), Redactor: t.redactor, Compressor: t.zip, NotServed: func() {}, Metrics: t.metrics, Logger: t.log,
 	}, func(objects []*object.Object, first bool) error {
 		replaced = true
 		return t.state.Replace(w, objects, !first)

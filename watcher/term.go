@@ -185,7 +185,7 @@ func (t *term) reach(ctx context.Context, cfg *config.Config) (*follower, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := permitted(ctx, api, p, t.log); err != nil {
+	if err := permitted(ctx, cfg, api, p, t.log); err != nil {
 		return nil, err
 	}
 	if err := selectable(ctx, cfg, api, p); err != nil {
@@ -203,6 +203,10 @@ func (t *term) reach(ctx context.Context, cfg *config.Config) (*follower, error)
 		cfg: cfg, log: t.log, api: api, zip: t.zip, redactor: object.NewRedactor(t.state.Key(), cfg.Redaction), state: t.state,
 		served: served, running: map[client.Place]*running{}, gone: map[client.Place]bool{}, trouble: make(chan struct{}, 1),
 		metrics: t.metrics,
+	}
+	if cfg.Lease != "" {
+		_, name := cfg.LeaseName()
+		f.own = object.Key(leasePlace(cfg, api).Namespace, name)
 	}
 	f.pending.ready = t.ready
 	return f, nil
@@ -233,12 +237,7 @@ func (t *term) takeOver(ctx context.Context, r *run) error {
 	if t.lease == nil {
 		return nil
 	}
-	f := r.follower
-	of := &takeover{
-		cfg: r.cfg, log: t.log, api: f.api, served: f.served, state: t.state, zip: t.zip, redactor: f.redactor,
-		metrics: t.metrics, began: time.Now(),
-	}
-	return of.run(ctx, t.lease)
+	return (&takeover{follower: r.follower, began: time.Now()}).run(ctx, t.lease)
 }
 
 // say logs what the user should know of the configuration.

@@ -90,10 +90,8 @@ func (p *program) share(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	namespace, name := cfg.LeaseName()
-	if namespace == "" {
-		namespace = api.Namespace
-	}
+	_, name := cfg.LeaseName()
+	namespace := leasePlace(cfg, api).Namespace
 	p.election = lease.New(lease.Config{
 		Client: api.REST, Namespace: namespace, Name: name, Identity: identity(), Duration: cfg.LeaseDuration, Logger: p.log,
 	})
@@ -142,7 +140,7 @@ func (p *program) precheck(ctx context.Context, cfg *config.Config) (*client.Cli
 	if err != nil {
 		return nil, err
 	}
-	if err := permitted(ctx, api, plan, p.log); err != nil {
+	if err := permitted(ctx, cfg, api, plan, p.log); err != nil {
 		return nil, err
 	}
 	return api, selectable(ctx, cfg, api, plan)

@@ -30,9 +30,9 @@ func Rule(r schema.GroupResource, verbs ...string) string {
 // asking bounds the questions that are under way at once.
 const asking = 8
 
-// MissingVerbs asks the API server, for each place, which of Verbs the client
+// MissingVerbs asks the API server, for each place, which of some verbs the client
 // may not use there. An error says that it gives no answer to this question.
-func (c *Client) MissingVerbs(ctx context.Context, places []Place) ([][]string, error) {
+func (c *Client) MissingVerbs(ctx context.Context, places []Place, verbs ...string) ([][]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	missing := make([][]string, len(places))
@@ -43,7 +43,7 @@ func (c *Client) MissingVerbs(ctx context.Context, places []Place) ([][]string, 
 		slots <- struct{}{}
 		questions.Go(func() {
 			defer func() { <-slots }()
-			for _, verb := range Verbs {
+			for _, verb := range verbs {
 				allowed, err := c.allowed(ctx, p, verb)
 				if err != nil {
 					errs[i] = err

@@ -22,7 +22,7 @@ const loadPage = 500
 
 // futureAttempts is how often a version that the API server does not know yet
 // is asked for: one of several may be behind.
-const futureAttempts = 10
+const futureAttempts = 5
 
 // Load lists the objects of cfg.Watch as they were at its version and hands them
 // to each, page by page; first tells that it is the first page. It tries again
@@ -91,7 +91,9 @@ func (s *Source) page(ctx context.Context, opts metav1.ListOptions) (objects []*
 	}
 	list := out.(*metainternal.List)
 	for _, item := range list.Items {
-		objects = append(objects, item.(*object.Object))
+		if o := item.(*object.Object); o.Key() != s.cfg.Own {
+			objects = append(objects, o)
+		}
 	}
 	return objects, list.Continue, nil
 }

@@ -44,6 +44,11 @@ func (r *recorder) Delete(obj any) error {
 func (r *recorder) put(obj any) error {
 	o := obj.(*object.Object)
 	var t state.Tx
+	if o.Key() == r.source.cfg.Own {
+		r.source.seen.At(&t, o.ResourceVersion)
+		r.apply(&t)
+		return nil
+	}
 	if r.ok(r.source.seen.Put(&t, o, event.ViaWatch)) {
 		r.source.seen.At(&t, o.ResourceVersion)
 		r.apply(&t)
@@ -59,9 +64,11 @@ func (r *recorder) Replace(items []any, version string) error {
 		r.synced()
 		return nil
 	}
-	objects := make([]*object.Object, len(items))
-	for i, item := range items {
-		objects[i] = item.(*object.Object)
+	objects := make([]*object.Object, 0, len(items))
+	for _, item := range items {
+		if o := item.(*object.Object); o.Key() != s.cfg.Own {
+			objects = append(objects, o)
+		}
 	}
 	switch w := s.seen.Watch(); {
 	case s.lw.wasReported():

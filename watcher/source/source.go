@@ -38,6 +38,9 @@ type Config struct {
 	Apply      func(context.Context, *state.Tx) error
 	Redactor   *object.Redactor
 	Compressor *object.Compressor
+	// Own is the key of the one object that is not looked at, because the watcher
+	// itself writes it; empty: there is none.
+	Own string
 	// Patient tries again whatever the API server answers, also at the start.
 	Patient bool
 	// Synced is called once, when the objects that exist at the start are known.

@@ -64,6 +64,7 @@ func newWorld(t testing.TB, scope state.Scope, dir string) *world {
 	return w
 }
 
+// openWorld opens a state that has not begun; run takes what an earlier one left.
 func openWorld(t testing.TB, scope state.Scope, cfg state.Config) *world {
 	t.Helper()
 	zip, err := object.NewCompressor()
@@ -73,12 +74,12 @@ func openWorld(t testing.TB, scope state.Scope, cfg state.Config) *world {
 	w.state, err = state.Open(cfg)
 	require.NoError(t, err)
 	w.packer = object.NewPacker(scope.Kind, object.NewRedactor(w.state.Key(), nil), zip.Vocabulary(scope.Resource.GroupResource().String()))
-	w.queued = w.state.Queue()
 	return w
 }
 
 // run writes until close.
 func (w *world) run() {
+	w.queued = append(w.queued, w.state.Queue()...)
 	go func() {
 		w.ended <- w.state.Run(func(q *state.Queued) {
 			w.mu.Lock()

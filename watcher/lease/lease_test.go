@@ -1,0 +1,237 @@
+package lease_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	coordination "k8s.io/api/coordination/v1"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/rest"
+
+	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/lease"
+)
+
+// patience is how long a test waits for what has to happen.
+const patience = 30 * time.Second
+
+type server struct {
+	t         *testing.T
+	rest      rest.Interface
+	namespace string
+}
+
+func newServer(t *testing.T) *server {
+	t.Helper()
+	kubeconfig := os.Getenv("KWATCHMAN_TEST_KUBECONFIG")
+	if kubeconfig == "" {
+		t.Skip("needs a Kubernetes API server: run it with make test, or set KWATCHMAN_TEST_KUBECONFIG")
+	}
+	c, err := client.Connect(kubeconfig, "lease-test")
+	require.NoError(t, err)
+	s := &server{t: t, rest: c.REST, namespace: "lease-" + utilrand.String(8)}
+	s.do(s.rest.Post().AbsPath("/api/v1/namespaces"), `{"metadata":{"name":"`+s.namespace+`"}}`)
+	t.Cleanup(func() {
+		_ = s.rest.Delete().AbsPath("/api/v1/namespaces", s.namespace).Do(context.Background()).Error()
+	})
+	return s
+}
+
+func (s *server) do(r *rest.Request, body string) []byte {
+	s.t.Helper()
+	if body != "" {
+		r = r.SetHeader("Content-Type", "application/json").Body([]byte(body))
+	}
+	raw, err := r.Do(context.Background()).Raw()
+	require.NoError(s.t, err)
+	return raw
+}
+
+func (s *server) path() string {
+	return "/apis/coordination.k8s.io/v1/namespaces/" + s.namespace + "/leases/watchers"
+}
+
+func (s *server) lease() *coordination.Lease {
+	s.t.Helper()
+	var l coordination.Lease
+	require.NoError(s.t, json.Unmarshal(s.do(s.rest.Get().AbsPath(s.path()), ""), &l))
+	return &l
+}
+
+// watcher is a candidate whose terms are told to the test.
+type watcher struct {
+	t     *testing.T
+	e     *lease.Election
+	terms chan *lease.Term
+	end   func() error
+	leave chan error // ends a term, with an error or nil
+
+	mu      sync.Mutex
+	content string
+}
+
+func (s *server) candidate(name string) *watcher {
+	s.t.Helper()
+	w := &watcher{t: s.t, terms: make(chan *lease.Term, 10), leave: make(chan error)}
+	w.e = lease.New(lease.Config{
+		Client: s.rest, Namespace: s.namespace, Name: "watchers", Identity: name, Duration: 3 * time.Second,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.e.Run(ctx, w.lead) }()
+	w.end = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	s.t.Cleanup(func() { _ = w.end() })
+	return w
+}
+
+func (w *watcher) lead(ctx context.Context, t *lease.Term) error {
+	t.Publish(func() string {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.content
+	})
+	w.terms <- t
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-w.leave:
+		return err
+	}
+}
+
+func (w *watcher) says(content string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.content = content
+}
+
+func (w *watcher) term() *lease.Term {
+	w.t.Helper()
+	select {
+	case t := <-w.terms:
+		return t
+	case <-time.After(patience):
+		w.t.Fatal("no term begins")
+		return nil
+	}
+}
+
+func eventually(t *testing.T, ok func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, ok, patience, 20*time.Millisecond, what)
+}
+
+func TestOneLeadsAndWhatItLeavesReachesTheNext(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	one := first.term()
+	require.EqualValues(t, 0, one.Epoch)
+	require.Empty(t, one.Found)
+	second := s.candidate("second")
+	first.says("up to 42")
+	eventually(t, func() bool { return s.lease().Annotations[lease.Annotation] == "up to 42" }, "it is written at a renewal")
+	spec := s.lease().Spec
+	require.Equal(t, "first", *spec.HolderIdentity)
+	require.EqualValues(t, 3, *spec.LeaseDurationSeconds)
+	require.Empty(t, second.terms, "the other stands by")
+	require.True(t, first.e.Leads())
+	require.False(t, second.e.Leads())
+	first.says("up to 43")
+	require.NoError(t, first.end())
+	two := second.term()
+	require.EqualValues(t, 1, two.Epoch)
+	require.Equal(t, "up to 43", two.Found, "what was so at the end is left, too")
+	require.False(t, one.Lost(), "it was given back")
+}
+
+func TestALeaderThatIsNotHeardOfIsFollowedAndKnowsIt(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	one := first.term()
+	second := s.candidate("second")
+	// Another one takes the Lease, as after a pause in which it expired.
+	l := s.lease()
+	*l.Spec.HolderIdentity = "third"
+	*l.Spec.LeaseTransitions = 7
+	raw, err := json.Marshal(l)
+	require.NoError(t, err)
+	for s.rest.Put().AbsPath(s.path()).SetHeader("Content-Type", "application/json").Body(raw).Do(t.Context()).Error() != nil {
+		l.ResourceVersion = s.lease().ResourceVersion
+		raw, err = json.Marshal(l)
+		require.NoError(t, err)
+	}
+	eventually(t, one.Lost, "the term ends")
+	require.False(t, one.Holds())
+	var next *lease.Term
+	select { // the third is never heard of
+	case next = <-first.terms:
+	case next = <-second.terms:
+	case <-time.After(patience):
+		t.Fatal("nobody follows")
+	}
+	require.EqualValues(t, 8, next.Epoch)
+}
+
+func TestALabelOfTheLeaseIsNobodysBusiness(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	one := first.term()
+	for range 5 {
+		s.do(s.rest.Patch("application/merge-patch+json").AbsPath(s.path()).Body([]byte(`{"metadata":{"labels":{"team":"`+utilrand.String(5)+`"}}}`)), "")
+		before := s.lease().ResourceVersion
+		eventually(t, func() bool { return s.lease().ResourceVersion != before }, "it is renewed")
+	}
+	require.True(t, one.Holds())
+	require.NotEmpty(t, s.lease().Labels["team"], "the label stays")
+}
+
+func TestALeaseThatIsDeletedEndsTheTermAndTheNextHasAHigherEpoch(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	one := first.term()
+	s.do(s.rest.Delete().AbsPath(s.path()), "")
+	eventually(t, one.Lost, "the term ends")
+	require.EqualValues(t, 1, first.term().Epoch)
+}
+
+func TestAWatcherThatCannotWorkLetsAnotherOneLead(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	first.term()
+	second := s.candidate("second")
+	broken := errors.New("the disk is full")
+	first.leave <- broken
+	require.Equal(t, broken, first.end())
+	require.EqualValues(t, 1, second.term().Epoch)
+}
+
+func TestANamespaceThatDoesNotExistIsOneLineAtTheStart(t *testing.T) {
+	s := newServer(t)
+	e := lease.New(lease.Config{
+		Client: s.rest, Namespace: "nowhere-" + utilrand.String(5), Name: "watchers", Identity: "first", Duration: 3 * time.Second,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	err := e.Run(t.Context(), func(context.Context, *lease.Term) error { return nil })
+	require.ErrorContains(t, err, "does not exist: create it, or name another")
+	require.True(t, strings.HasPrefix(err.Error(), "KW_LEASE: "), err.Error())
+}
+
+func TestAnElectionThatShowsNoLifeIsStuck(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	first.term()
+	require.Empty(t, first.e.Stuck(time.Now()))
+	require.Contains(t, first.e.Stuck(time.Now().Add(2*time.Minute)), "has not been looked at")
+}
