@@ -109,7 +109,7 @@ func (p *program) share(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer stop()
-	p.log.Info("starting", "version", Version, "server", api.Host(), "lease", namespace+"/"+name, "file", cfg.ConfigFile, "state", cfg.StateDir)
+	p.log.Info("looking at the Lease", "version", Version, "server", api.Host(), "lease", namespace+"/"+name, "file", cfg.ConfigFile, "state", cfg.StateDir)
 	return p.election.Run(ctx, func(ctx context.Context, l *lease.Term) error {
 		cfg := p.config()
 		t, err := p.newTerm(cfg, l)

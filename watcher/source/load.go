@@ -37,7 +37,15 @@ func Load(ctx context.Context, cfg Config, each func(objects []*object.Object, f
 	}
 	backoff, failed, future := newBackoff(), false, 0
 	for first := true; ; {
-		objects, next, err := s.page(ctx, opts)
+		var objects []*object.Object
+		var next string
+		var err error
+		if first { // it would wait for a version of the future
+			err = s.lw.checkHistory(ctx, cfg.Watch.Version)
+		}
+		if err == nil {
+			objects, next, err = s.page(ctx, opts)
+		}
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:

@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// compact has etcd forget all but the newest state, and the API server what it
+// remembers of before.
+func (a apiServer) compact() {
+	a.t.Helper()
+	text, err := os.ReadFile(filepath.Join(a.dir, "ports.json"))
+	require.NoError(a.t, err)
+	var ports struct{ EtcdClient int }
+	require.NoError(a.t, json.Unmarshal(text, &ports))
+	ask := func(path, body string) []byte {
+		resp, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/v3/kv/%s", ports.EtcdClient, path), "application/json", bytes.NewBufferString(body))
+		require.NoError(a.t, err)
+		defer func() { _ = resp.Body.Close() }()
+		var out bytes.Buffer
+		_, err = out.ReadFrom(resp.Body)
+		require.NoError(a.t, err)
+		require.Equal(a.t, http.StatusOK, resp.StatusCode, out.String())
+		return out.Bytes()
+	}
+	var now struct{ Header struct{ Revision string } }
+	require.NoError(a.t, json.Unmarshal(ask("range", `{"key":"AA==","limit":"1"}`), &now))
+	ask("compaction", fmt.Sprintf(`{"revision":%q,"physical":true}`, now.Header.Revision))
+	a.stop()
+	a.start()
+}
+
+// TestFaultTakeoverWithoutHistory has the API server forget the state that the
+// leader before has left.
+func TestFaultTakeoverWithoutHistory(t *testing.T) {
+	faults(t)
+	c := newCluster(t)
+	api := c.apiServer()
+	s := newSink(t, nil)
+	c.create(configMaps, configMap("old", map[string]any{"n": "1"}))
+	start := func(more ...string) *process {
+		w := start(t, "watcher", c.leaseEnv(s.URL, append(more, "KW_RESOURCES=cm")...)...)
+		w.await("ready")
+		return w
+	}
+	from := func(w *process, what string) float64 {
+		return scrape(t, w.address("serving health")+"/metrics")("kwatchman_takeover_watches_total", "from", what)
+	}
+	dir := "KW_STATE_DIR=" + t.TempDir()
+	w := start(dir)
+	c.patch(configMaps, "old", `{"data":{"n":"2"}}`)
+	eventually(t, func() bool { return s.has("old", ".update") }, "the first leader sends")
+	c.marked("old")
+	require.Equal(t, 0, w.stop())
+
+	w = start() // another one, that remembers nothing
+	require.EqualValues(t, 1, from(w, "watermark"))
+	c.create(configMaps, configMap("second", nil))
+	eventually(t, func() bool { return s.has("second", ".add") }, "the second leader sends")
+	c.marked("second")
+	require.Equal(t, 0, w.stop())
+
+	c.patch(configMaps, "old", `{"data":{"n":"3"}}`)
+	c.create(configMaps, configMap("third", nil))
+	api.compact()
+	before := len(s.got())
+	w = start(dir) // the first one again, which knows what it saw last
+	require.EqualValues(t, 1, from(w, "state"))
+	require.Contains(t, w.stderr.String(), "compared with what this watcher saw last")
+	eventually(t, func() bool { return len(s.got()) >= before+3 }, "the net changes since it led")
+	for _, a := range s.got()[before:] {
+		require.Equal(t, "relist", a.via)
+		require.Contains(t, []string{"old", "second", "third"}, a.name)
+	}
+	c.marked("third")
+	require.Equal(t, 0, w.stop())
+
+	c.patch(configMaps, "old", `{"data":{"n":"4"}}`)
+	c.create(configMaps, configMap("fourth", nil))
+	api.compact()
+	w = start() // one that knows nothing
+	require.EqualValues(t, 1, from(w, "baseline"))
+	require.Contains(t, w.stderr.String(), "compared with a baseline")
+	eventually(t, func() bool { return s.has("fourth", ".add") }, "what was created since is a change")
+	require.Equal(t, 0, w.stop())
+}
