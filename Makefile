@@ -69,8 +69,13 @@ break-things: bin/cluster
 burst: bin/cluster
 	KWATCHMAN_BURST=500 bin/cluster run -- $(GO) test -race -v -count=1 -timeout 40m -run '^TestBurst' $(TESTFLAGS) ./test/e2e
 
-.PHONY: soak
-soak: bin/cluster ## the same for hours
+# ROUNDS is how often the leader is taken away in each of three ways: ten times are ten minutes.
+ROUNDS ?= 10
+.PHONY: soak test-faults-long
+soak: bin/cluster ## take the leader of three watchers away for ten minutes, and draw what they take in docs/soak.svg
+	KWATCHMAN_SOAK=$(ROUNDS) KWATCHMAN_SOAK_PLOT=$(CURDIR)/docs/soak.svg bin/cluster run -- \
+		$(GO) test -race -v -count=1 -timeout 60m -run '^TestSoak' $(TESTFLAGS) ./test/e2e
+test-faults-long: bin/cluster ## test-faults for hours
 	$(call faults,long,24h)
 
 .PHONY: fuzz

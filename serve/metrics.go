@@ -134,6 +134,8 @@ func (m *metrics) text() string {
 	fmt.Fprintf(&b, "kwatchman_function_requests_in_flight{%s} %d\n", of, m.inFlight.Load())
 	family("kwatchman_build_info", "gauge", "Always 1.")
 	fmt.Fprintf(&b, "kwatchman_build_info{%s,version=%q,goversion=%q} 1\n", of, Version, runtime.Version())
+	family("go_goroutines", "gauge", "Number of goroutines that currently exist.")
+	fmt.Fprintf(&b, "go_goroutines %d\n", runtime.NumGoroutine())
 	if cpu, rss, ok := used(); ok {
 		family("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.")
 		fmt.Fprintf(&b, "process_cpu_seconds_total %g\n", cpu.Seconds())

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ type replicas struct {
 
 // replica is one of them, on its own way to the API server.
 type replica struct {
+	mu sync.Mutex // guards that another process takes its place
 	*process
 	proxy      *proxy
 	kubeconfig string
@@ -44,7 +46,19 @@ func newReplicas(t *testing.T, c *cluster, n int, binary string, env ...string) 
 }
 
 // restart starts a replica that has ended.
-func (r *replicas) restart(s *replica) { s.process = startWith(r.t, s.name, nil, s.env...) }
+func (r *replicas) restart(s *replica) {
+	p := startWith(r.t, s.name, nil, s.env...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.process = p
+}
+
+// current is the process that is in its place.
+func (s *replica) current() *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process
+}
 
 // leader is the replica that leads an epoch, as it says itself.
 func (r *replicas) leader(epoch int) *replica {

@@ -68,7 +68,7 @@ func run(m *testing.M) int {
 		}
 	}
 	// What is measured is measured without the race detector.
-	if os.Getenv(faultsEnv) != "" && !build("plain", packages["watcher"]) {
+	if os.Getenv(faultsEnv)+os.Getenv(soakEnv) != "" && !(build("plain", packages["watcher"]) && build("plain-diff", packages["diff"])) {
 		return 1
 	}
 	defer printRows()
