@@ -19,7 +19,6 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
 	"github.com/kwatchman/kwatchman/watcher/deadletter"
-	"github.com/kwatchman/kwatchman/watcher/lease"
 	"github.com/kwatchman/kwatchman/watcher/plan"
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
@@ -148,14 +147,13 @@ func checkLease(ctx context.Context, r *report, cfg *config.Config, api *client.
 	if cfg.Lease == "" {
 		return
 	}
-	place := leasePlace(cfg, api)
 	_, name := cfg.LeaseName()
-	missing, err := api.MissingVerbs(ctx, []client.Place{place}, lease.Verbs...)
-	switch where := "namespace " + place.Namespace; {
+	trouble, err := leaseTrouble(ctx, cfg, api)
+	switch where := "namespace " + leasePlace(cfg, api).Namespace; {
 	case err != nil:
 		r.problem("lease", name, where, err.Error())
-	case len(missing[0]) > 0:
-		r.problem("lease", name, where, mayNot(place, missing[0], lease.Verbs...))
+	case trouble != "":
+		r.problem("lease", name, where, trouble)
 	default:
 		r.row("lease", name, where, "ok")
 	}
@@ -192,7 +190,7 @@ func checkCluster(ctx context.Context, r *report, cfg *config.Config, of state.C
 		r.row("resource", m.Name, "", text)
 	}
 	places := p.Sorted()
-	missing, err := api.MissingVerbs(ctx, places, client.Verbs...)
+	missing, err := api.MissingVerbs(ctx, places)
 	if err != nil {
 		r.problem("permissions", "-", "", err.Error())
 		missing = make([][]string, len(places))

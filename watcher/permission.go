@@ -47,29 +47,39 @@ func leasePlace(cfg *config.Config, api *client.Client) client.Place {
 	return client.Place{GroupResource: lease.Resource, Namespace: cmp.Or(namespace, api.Namespace)}
 }
 
-// mayNot says what is missing at a place, and the rule to add.
-func mayNot(place client.Place, missing []string, all ...string) string {
+// leaseTrouble says what is missing to take part in the election; empty: nothing.
+func leaseTrouble(ctx context.Context, cfg *config.Config, api *client.Client) (string, error) {
+	if cfg.Lease == "" {
+		return "", nil
+	}
+	place := leasePlace(cfg, api)
+	_, name := cfg.LeaseName()
+	missing, err := api.MissingOn(ctx, place, name, lease.Verbs...)
+	if err != nil || len(missing) == 0 {
+		return "", err
+	}
+	return mayNot(place, missing, lease.Rules(name)...), nil
+}
+
+// mayNot says what is missing at a place, and the rules to add.
+func mayNot(place client.Place, missing []string, rules ...string) string {
 	role := "a ClusterRole"
 	if place.Namespace != "" {
 		role = "a Role in namespace " + place.Namespace
 	}
 	return fmt.Sprintf("may not %s %s: add to %s the rule %s", strings.Join(missing, " and "),
-		place.GroupResource, role, client.Rule(place.GroupResource, all...))
+		place.GroupResource, role, strings.Join(rules, " and "))
 }
 
 // permitted asks whether every place of the plan may be watched, so that a
 // missing permission is one error about all of them. An API server that does
 // not answer this question is not asked again: the watch itself will tell.
 func permitted(ctx context.Context, cfg *config.Config, api *client.Client, p *plan.Plan, log *slog.Logger) error {
-	if cfg.Lease != "" {
-		place := leasePlace(cfg, api)
-		missing, err := api.MissingVerbs(ctx, []client.Place{place}, lease.Verbs...)
-		if err == nil && len(missing[0]) > 0 {
-			return fmt.Errorf("KW_LEASE: %s (kwatchman rbac prints the whole role)", mayNot(place, missing[0], lease.Verbs...))
-		}
+	if trouble, err := leaseTrouble(ctx, cfg, api); err == nil && trouble != "" {
+		return fmt.Errorf("KW_LEASE: %s (kwatchman rbac prints the whole role)", trouble)
 	}
 	places := p.Sorted()
-	missing, err := api.MissingVerbs(ctx, places, client.Verbs...)
+	missing, err := api.MissingVerbs(ctx, places)
 	if err != nil {
 		log.Debug("permissions are not known before the watch", "error", err)
 		return nil
@@ -79,7 +89,7 @@ func permitted(ctx context.Context, cfg *config.Config, api *client.Client, p *p
 		if len(verbs) == 0 {
 			continue
 		}
-		lines = append(lines, mayNot(places[i], verbs, client.Verbs...))
+		lines = append(lines, mayNot(places[i], verbs, client.Rule(places[i].GroupResource, client.Verbs...)))
 	}
 	if len(lines) == 0 {
 		return nil

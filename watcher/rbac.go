@@ -62,8 +62,8 @@ func rbac(ctx context.Context, cfg *config.Config, account string, w io.Writer) 
 	}
 	text := manifests(cfg, p, namespace, name)
 	if cfg.Lease != "" {
-		in, _ := cfg.LeaseName()
-		text += leaseRole(cmp.Or(in, namespace), namespace, name)
+		in, of := cfg.LeaseName()
+		text += leaseRole(cmp.Or(in, namespace), of, namespace, name)
 	}
 	_, err = io.WriteString(w, text)
 	return err
@@ -71,7 +71,7 @@ func rbac(ctx context.Context, cfg *config.Config, account string, w io.Writer) 
 
 // leaseRole is what taking part in an election takes. Its name is another one, for
 // a namespace may be watched and have the Lease.
-func leaseRole(in, namespace, name string) string {
+func leaseRole(in, of, namespace, name string) string {
 	return fmt.Sprintf(`---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -79,9 +79,7 @@ metadata:
   name: %[1]s-lease
   namespace: %[2]s
 rules:
-- apiGroups: [%[3]q]
-  resources: [%[4]s]
-  verbs: [%[5]s]
+- %[3]s
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -95,8 +93,8 @@ roleRef:
 subjects:
 - kind: ServiceAccount
   name: %[1]s
-  namespace: %[6]s
-`, name, in, lease.Resource.Group, lease.Resource.Resource, strings.Join(lease.Verbs, ", "), namespace)
+  namespace: %[4]s
+`, name, in, strings.Join(lease.Rules(of), "\n- "), namespace)
 }
 
 // manifests are a ServiceAccount, and a role with its binding for the cluster

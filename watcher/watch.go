@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -93,7 +94,7 @@ func (p *program) share(ctx context.Context, cfg *config.Config) error {
 	_, name := cfg.LeaseName()
 	namespace := leasePlace(cfg, api).Namespace
 	p.election = lease.New(lease.Config{
-		Client: api.REST, Namespace: namespace, Name: name, Identity: identity(), Duration: cfg.LeaseDuration, Logger: p.log,
+		Client: api.REST, Namespace: namespace, Name: name, Identity: cmp.Or(cfg.LeaseIdentity, identity()), Duration: cfg.LeaseDuration, Logger: p.log,
 	})
 	p.health.standby = func() bool { return !p.election.Leads() }
 	p.health.loops = append(p.health.loops, p.election.Stuck)

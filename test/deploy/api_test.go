@@ -375,7 +375,7 @@ func TestTheChartsRolesAreThoseOfRBAC(t *testing.T) {
 				args = append(args, "--set", v)
 			}
 			cmd := exec.Command(binary, "rbac", "-k", s.kubeconfig)
-			cmd.Env = append(os.Environ(), append(c.env, "KW_CLUSTER_NAME=test")...)
+			cmd.Env = append(os.Environ(), append(c.env, "KW_CLUSTER_NAME=test", "KW_LEASE=kwatchman/kwatchman")...)
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			want, err := cmd.Output()

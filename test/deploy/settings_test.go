@@ -50,6 +50,7 @@ func TestEverySettingHasAValue(t *testing.T) {
 	own := []string{
 		"configFile", "resources", "namespace", "excludeNamespaces", "labelSelector", "fieldSelector", "handlers", "clusterName",
 		"kubeconfig", "stateDir", "metricsAddr", "signingKey",
+		"lease", "leaseDuration", "leaseIdentity",
 	}
 	var keys []string
 	for _, s := range watcherSettings(t) {

@@ -197,7 +197,7 @@ func TestAMissingRightToTheLeaseIsOneLineWithTheRule(t *testing.T) {
 	code, _, stderr = runToEnd(t, "kwatchman", []string{"-k", kubeconfig}, with)
 	require.Equal(t, 1, code)
 	require.Equal(t, 1, strings.Count(strings.TrimSpace(stderr), "\n")+1, stderr)
-	require.Contains(t, stderr, "KW_LEASE: may not get and create and update leases.coordination.k8s.io: add to a Role in namespace "+c.namespace)
+	require.Contains(t, stderr, "KW_LEASE: may not create and get and update leases.coordination.k8s.io: add to a Role in namespace "+c.namespace)
 	permitted(t, kubeconfig, 1, with...)
 
 	code, all, stderr := runToEnd(t, "kwatchman", []string{"rbac", "--service-account", account, "-k", c.kubeconfig}, with)

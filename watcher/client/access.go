@@ -30,9 +30,9 @@ func Rule(r schema.GroupResource, verbs ...string) string {
 // asking bounds the questions that are under way at once.
 const asking = 8
 
-// MissingVerbs asks the API server, for each place, which of some verbs the client
+// MissingVerbs asks the API server, for each place, which of Verbs the client
 // may not use there. An error says that it gives no answer to this question.
-func (c *Client) MissingVerbs(ctx context.Context, places []Place, verbs ...string) ([][]string, error) {
+func (c *Client) MissingVerbs(ctx context.Context, places []Place) ([][]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	missing := make([][]string, len(places))
@@ -43,16 +43,7 @@ func (c *Client) MissingVerbs(ctx context.Context, places []Place, verbs ...stri
 		slots <- struct{}{}
 		questions.Go(func() {
 			defer func() { <-slots }()
-			for _, verb := range verbs {
-				allowed, err := c.allowed(ctx, p, verb)
-				if err != nil {
-					errs[i] = err
-					return
-				}
-				if !allowed {
-					missing[i] = append(missing[i], verb)
-				}
-			}
+			missing[i], errs[i] = c.missing(ctx, p, "", Verbs)
 		})
 	}
 	questions.Wait()
@@ -64,10 +55,33 @@ func (c *Client) MissingVerbs(ctx context.Context, places []Place, verbs ...stri
 	return missing, nil
 }
 
-func (c *Client) allowed(ctx context.Context, p Place, verb string) (bool, error) {
+// MissingOn asks which of some verbs the client may not use on one object.
+func (c *Client) MissingOn(ctx context.Context, p Place, name string, verbs ...string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return c.missing(ctx, p, name, verbs)
+}
+
+func (c *Client) missing(ctx context.Context, p Place, name string, verbs []string) (missing []string, err error) {
+	for _, verb := range verbs {
+		allowed, err := c.allowed(ctx, p, name, verb)
+		if err != nil {
+			return nil, err
+		}
+		if !allowed {
+			missing = append(missing, verb)
+		}
+	}
+	return missing, nil
+}
+
+func (c *Client) allowed(ctx context.Context, p Place, name, verb string) (bool, error) {
+	if verb == "create" {
+		name = "" // which is not known to the authorizer then
+	}
 	review := authorization.SelfSubjectAccessReview{Spec: authorization.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorization.ResourceAttributes{
-			Namespace: p.Namespace, Verb: verb, Group: p.Group, Resource: p.Resource,
+			Namespace: p.Namespace, Verb: verb, Group: p.Group, Resource: p.Resource, Name: name,
 		},
 	}}
 	review.APIVersion, review.Kind = "authorization.k8s.io/v1", "SelfSubjectAccessReview"

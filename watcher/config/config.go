@@ -66,6 +66,7 @@ type Config struct {
 	// Lease is the Lease of which the holder watches and sends, while others with the same
 	// one stand by; empty: this watcher is alone.
 	Lease         string        `split_words:"true" desc:"Lease, [namespace/]name, of which only the holder watches and sends: for several replicas"`
+	LeaseIdentity string        `split_words:"true" desc:"this watcher's name in the Lease, no other's (the host's and a random one)"`
 	LeaseDuration time.Duration `split_words:"true" desc:"how long the others wait for a leader that is not heard of"`
 	// Record is a file that every event is also written to; empty: none.
 	Record      string `split_words:"true" desc:"file to also write each event to, for explain, send and replay" flag:"record"`

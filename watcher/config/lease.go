@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -31,6 +32,8 @@ func (c *Config) validateLease() error {
 		return nil
 	case strings.Contains(c.Lease, "/") && len(validation.IsDNS1123Label(namespace)) > 0, len(validation.IsDNS1123Subdomain(name)) > 0:
 		return fmt.Errorf("KW_LEASE: %.80q is no [namespace/]name", c.Lease)
+	case strings.ContainsFunc(c.LeaseIdentity, unicode.IsControl) || len(c.LeaseIdentity) > 253:
+		return errors.New("KW_LEASE_IDENTITY: bad value: want a name of up to 253 characters, such as that of the Pod")
 	case c.LeaseDuration < minLease || c.LeaseDuration > maxLease || c.LeaseDuration%time.Second != 0:
 		return errors.New("KW_LEASE_DURATION: bad value: want whole seconds, from 3s to 10m")
 	}

@@ -37,8 +37,16 @@ const Annotation = "kwatchman.dev/watermarks"
 // object's is 256 KiB.
 const maxContent = 240 << 10
 
-// Verbs are what taking part takes.
-var Verbs = []string{"get", "create", "update"}
+// Verbs are what taking part takes: all but the first on the Lease alone.
+var Verbs = []string{"create", "get", "update"}
+
+// Rules are those of a Role for the Lease of a name, as YAML.
+func Rules(name string) []string {
+	return []string{
+		client.Rule(Resource, Verbs[0]),
+		fmt.Sprintf("{apiGroups: [%q], resources: [%q], resourceNames: [%q], verbs: [%q, %q]}", Resource.Group, Resource.Resource, name, Verbs[1], Verbs[2]),
+	}
+}
 
 // Resource is what a Lease is one of.
 var Resource = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
@@ -300,8 +308,8 @@ func (e *Election) explain(err error) error {
 	var status apierrors.APIStatus
 	switch {
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("%s; add to a Role in namespace %s the rule %s (kwatchman rbac prints all of them)",
-			message(err), e.cfg.Namespace, client.Rule(Resource, Verbs...))
+		return fmt.Errorf("%s; add to a Role in namespace %s the rules %s (kwatchman rbac prints all of them)",
+			message(err), e.cfg.Namespace, strings.Join(Rules(e.cfg.Name), " and "))
 	case apierrors.IsUnauthorized(err):
 		return errors.New(client.UnauthorizedText)
 	case apierrors.IsNotFound(err):

@@ -76,6 +76,21 @@ resource:
 - name: KW_STATE_DIR
   value: /var/lib/kwatchman
 {{- end }}
+{{- if .Values.lease.enabled }}
+- name: KW_LEASE
+  value: {{ printf "%s/%s" .Release.Namespace (include "kwatchman.fullname" .) | quote }}
+- name: KW_LEASE_DURATION
+  value: {{ .Values.lease.duration | quote }}
+# A container that is started anew goes on at once under the name of its Pod.
+- name: KW_LEASE_IDENTITY
+  valueFrom:
+    fieldRef: {fieldPath: metadata.name}
+{{- else if gt (int .Values.replicas) 1 }}
+{{- fail "replicas: more than one watcher need lease.enabled, or each change is told by each of them" }}
+{{- end }}
+{{- if and (gt (int .Values.replicas) 1) (eq .Values.state.type "volume") }}
+{{- fail "replicas: only one watcher can have the volume; set state.type to emptyDir, the Lease has what the next one needs" }}
+{{- end }}
 - name: KW_METRICS_ADDR
   value: ":{{ .Values.metrics.port }}"
 {{- include "kwatchman.signingEnv" (list . "KW_SIGNING_KEY") }}
