@@ -72,8 +72,10 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 		}
 	}))
 	t.Cleanup(front.Close)
+	file := filepath.Join(t.TempDir(), "empty.toml")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	w := c.startWatcher("KW_HANDLERS="+diff+","+front.URL, "KW_RESOURCES=configmaps", "KW_METRICS_ADDR=:0", "KW_RETRY_WAIT_MIN=10ms",
-		"KW_CONCURRENCY=1", "KW_STATE_DIR="+t.TempDir())
+		"KW_CONCURRENCY=1", "KW_STATE_DIR="+t.TempDir(), "KW_LEASE="+c.namespace+"/watchers", "KW_CONFIG_FILE="+file)
 	url := w.address("serving health")
 
 	c.create(configMaps, configMap("new", map[string]any{"a": "1"}))
