@@ -166,8 +166,8 @@ func (t *takeover) notLoaded(m state.Mark, why error, replaced bool) {
 }
 
 func (t *takeover) fallBack(resource, namespace string, why error, with string) {
-	t.log.Error("the state that the leader before has left cannot be read: changes since then are compared with "+with+", and some may be missing",
-		"resource", resource, "namespace", namespace, "error", why)
+	t.log.Error("the state that the leader before has left cannot be read: some changes since then may be missing",
+		"resource", resource, "namespace", namespace, "comparedWith", with, "error", why)
 }
 
 // wanted tells whether a change that waits here is still to be sent: not if it

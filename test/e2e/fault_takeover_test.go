@@ -50,8 +50,8 @@ func TestFaultTakeoverWithoutHistory(t *testing.T) {
 		w.await("ready")
 		return w
 	}
-	from := func(w *process, what string) float64 {
-		return scrape(t, w.address("serving health")+"/metrics")("kwatchman_takeover_watches_total", "from", what)
+	from := func(w *process, what string) int {
+		return int(scrape(t, w.address("serving health")+"/metrics")("kwatchman_takeover_watches_total", "from", what))
 	}
 	dir := "KW_STATE_DIR=" + t.TempDir()
 	w := start(dir)
@@ -61,7 +61,7 @@ func TestFaultTakeoverWithoutHistory(t *testing.T) {
 	require.Equal(t, 0, w.stop())
 
 	w = start() // another one, that remembers nothing
-	require.EqualValues(t, 1, from(w, "watermark"))
+	require.Equal(t, 1, from(w, "watermark"))
 	c.create(configMaps, configMap("second", nil))
 	eventually(t, func() bool { return s.has("second", ".add") }, "the second leader sends")
 	c.marked("second")
@@ -72,8 +72,8 @@ func TestFaultTakeoverWithoutHistory(t *testing.T) {
 	api.compact()
 	before := len(s.got())
 	w = start(dir) // the first one again, which knows what it saw last
-	require.EqualValues(t, 1, from(w, "state"))
-	require.Contains(t, w.stderr.String(), "compared with what this watcher saw last")
+	require.Equal(t, 1, from(w, "state"))
+	require.Contains(t, w.stderr.String(), `"comparedWith":"what this watcher saw last"`)
 	eventually(t, func() bool { return len(s.got()) >= before+3 }, "the net changes since it led")
 	for _, a := range s.got()[before:] {
 		require.Equal(t, "relist", a.via)
@@ -86,8 +86,8 @@ func TestFaultTakeoverWithoutHistory(t *testing.T) {
 	c.create(configMaps, configMap("fourth", nil))
 	api.compact()
 	w = start() // one that knows nothing
-	require.EqualValues(t, 1, from(w, "baseline"))
-	require.Contains(t, w.stderr.String(), "compared with a baseline")
+	require.Equal(t, 1, from(w, "baseline"))
+	require.Contains(t, w.stderr.String(), `"comparedWith":"a baseline"`)
 	eventually(t, func() bool { return s.has("fourth", ".add") }, "what was created since is a change")
 	require.Equal(t, 0, w.stop())
 }

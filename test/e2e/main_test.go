@@ -68,8 +68,12 @@ func run(m *testing.M) int {
 		}
 	}
 	// What is measured is measured without the race detector.
-	if os.Getenv(faultsEnv)+os.Getenv(soakEnv) != "" && !(build("plain", packages["watcher"]) && build("plain-diff", packages["diff"])) {
-		return 1
+	if os.Getenv(faultsEnv)+os.Getenv(soakEnv) != "" {
+		for name, pkg := range map[string]string{"plain": "watcher", "plain-diff": "diff"} {
+			if !build(name, packages[pkg]) {
+				return 1
+			}
+		}
 	}
 	defer printRows()
 	return m.Run()

@@ -2,14 +2,13 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"net/http"
 
 	"github.com/stretchr/testify/require"
 

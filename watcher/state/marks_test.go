@@ -46,7 +46,7 @@ func (w *world) sees(name, version string) {
 		if err := w.Seen.Put(t, w.deployment(name, version), event.ViaWatch); err != nil {
 			return err
 		}
-		w.Seen.At(t, version)
+		w.At(t, version)
 		return nil
 	})
 	require.NoError(w.t, err)
@@ -62,7 +62,7 @@ func (w *world) deployment(name, version string) *object.Object {
 func (w *world) listed(version string) {
 	w.t.Helper()
 	_, err := w.apply(func(t *state.Tx) error {
-		w.Seen.Listed(t, version)
+		w.Listed(t, version)
 		return nil
 	})
 	require.NoError(w.t, err)
@@ -102,7 +102,7 @@ func TestAWatermarkStaysWhileAListIsCompared(t *testing.T) {
 	w := marked(t, "", &state.Marks{})
 	w.listed("10")
 	_, err := w.apply(func(t *state.Tx) error {
-		w.Seen.At(t, "")
+		w.At(t, "")
 		return nil
 	})
 	require.NoError(t, err)
