@@ -70,6 +70,10 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 	if err := keys.Decode(os.Getenv("SIGNING_KEY")); err != nil {
 		return fmt.Errorf("SIGNING_KEY: %w", err)
 	}
+	tokens, err := tokensOf()
+	if err != nil {
+		return err
+	}
 	secured, err := listenerOf()
 	if err != nil {
 		return err
@@ -84,7 +88,7 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 	if err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}
-	return Serve(ctx, secured(l), m.count(signed(h, keys)))
+	return Serve(ctx, secured(l), m.count(admitted(signed(h, keys), tokens)))
 }
 
 func help(w io.Writer, name, prefix string, cfg any) error {
@@ -93,6 +97,7 @@ func help(w io.Writer, name, prefix string, cfg any) error {
 	port := fmt.Sprintf("PORT\twhere to listen; 0 takes a free port (%d)", defaultPort)
 	if err := settings.Usage(w, prefix, cfg, port, "METRICS_PORT\twhere to serve /metrics; 0 takes a free port (nowhere)",
 		"SIGNING_KEY\tkeys that requests have to be signed with (KW_SIGNING_KEY), separated by commas; secrets (no check)",
+		"TOKEN_FILE\tfile with the tokens of which a request has to have one (KW_TOKEN_FILE), one a line; it may be renewed (no check)",
 		"TLS_CERT_FILE, TLS_KEY_FILE\tcertificate and key, as PEM files that may be renewed: serve TLS (no TLS)",
 		"TLS_CLIENT_CA_FILE\tCA, as a PEM file: take only clients with a certificate of it (any client)"); err != nil {
 		return err

@@ -64,6 +64,7 @@ func TestWrongStartIsOneClearLineAndExitCode1(t *testing.T) {
 		"unknown setting":   {[]string{"ECHO_WAITS=s3cr3t"}, nil, "echo: unknown setting ECHO_WAITS: did you mean ECHO_WAIT?\n"},
 		"bad metrics port":  {[]string{"METRICS_PORT=high"}, nil, "echo: METRICS_PORT: bad value: want a port from 0 to 65535\n"},
 		"bad signing key":   {[]string{"SIGNING_KEY=s3cr3t"}, nil, "echo: SIGNING_KEY: bad value: want keys of the form whsec_ and 24 to 64 bytes in base64, separated by commas: echo whsec_$(head -c 32 /dev/urandom | base64)\n"},
+		"no token file":     {[]string{"TOKEN_FILE=/none/s3cr3t"}, nil, "echo: TOKEN_FILE: cannot be read: no such file or directory\n"},
 		"bad setting":       {[]string{"ECHO_WAIT=s3cr3t"}, nil, "echo: ECHO_WAIT: bad value: want a duration such as 500ms, 15s or 10m\n"},
 		"refused by build":  {[]string{"ECHO_WAIT=-1s"}, nil, "echo: ECHO_WAIT: want a positive duration\n"},
 		"port is a word":    {[]string{"PORT=http"}, nil, "echo: PORT: bad value: want a port from 0 to 65535\n"},
@@ -94,6 +95,7 @@ func TestHelpAndVersionGoToStdout(t *testing.T) {
 			"  PORT                         where to listen; 0 takes a free port (8080)\n" +
 			"  METRICS_PORT                 where to serve /metrics; 0 takes a free port (nowhere)\n" +
 			"  SIGNING_KEY                  keys that requests have to be signed with (KW_SIGNING_KEY), separated by commas; secrets (no check)\n" +
+			"  TOKEN_FILE                   file with the tokens of which a request has to have one (KW_TOKEN_FILE), one a line; it may be renewed (no check)\n" +
 			"  TLS_CERT_FILE, TLS_KEY_FILE  certificate and key, as PEM files that may be renewed: serve TLS (no TLS)\n" +
 			"  TLS_CLIENT_CA_FILE           CA, as a PEM file: take only clients with a certificate of it (any client)\n\n" +
 			"Flags: --help, --version\n",

@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kwatchman/kwatchman/internal/bearer"
 	"github.com/kwatchman/kwatchman/internal/processors"
 	"github.com/kwatchman/kwatchman/internal/tlsfiles"
 	"github.com/kwatchman/kwatchman/watcher/chain"
@@ -271,6 +272,9 @@ func newChain(cfg *config.Config, functions map[string]Function, zip *object.Com
 	if of.TLS, err = clientFiles(cfg, log); err != nil {
 		return nil, err
 	}
+	if of.Token, err = token(cfg, log); err != nil {
+		return nil, err
+	}
 	return chain.New(of)
 }
 
@@ -282,4 +286,12 @@ func clientFiles(cfg *config.Config, log *slog.Logger) (*tlsfiles.Loader, error)
 	}
 	names := tlsfiles.Files{Cert: "KW_TLS_CERT_FILE", Key: "KW_TLS_KEY_FILE", CA: "KW_TLS_CA_FILE"}
 	return tlsfiles.Open(files, names, func(err error) { log.Error("certificate not renewed", "error", err) })
+}
+
+// token reads the token for endpoints; nil: there is none.
+func token(cfg *config.Config, log *slog.Logger) (*bearer.Token, error) {
+	if cfg.TokenFile == "" {
+		return nil, nil
+	}
+	return bearer.Open("KW_TOKEN_FILE", cfg.TokenFile, func(err error) { log.Error("token not renewed", "error", err) })
 }

@@ -5,12 +5,9 @@ package tlsfiles
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"sync"
-	"time"
+
+	"github.com/kwatchman/kwatchman/internal/renewed"
 )
 
 // Files are the paths of PEM files; each may be empty.
@@ -19,20 +16,9 @@ type Files struct {
 	CA        string // of who the other side has to be certified by
 }
 
-// every is how often the files are looked at, at most.
-const every = time.Second
-
 // Loader holds what the files say.
 type Loader struct {
-	files Files
-	names Files // of the settings, for errors
-	say   func(error)
-
-	mu      sync.Mutex
-	looked  time.Time
-	stamp   string
-	current *Loaded
-	failed  bool // it has been said
+	*renewed.Files[*Loaded]
 }
 
 // Loaded is what the files held at one time; it does not change.
@@ -43,100 +29,48 @@ type Loaded struct {
 }
 
 // Open reads the files; an error names the setting and not what a file holds.
-// say is told, once, when files that changed cannot be used: what they held
-// before stays in use.
+// say is told when files that changed cannot be used: what they held before stays
+// in use.
 func Open(files, names Files, say func(error)) (*Loader, error) {
-	l := &Loader{files: files, names: names, say: say}
 	if (files.Cert == "") != (files.Key == "") {
 		return nil, fmt.Errorf("%s and %s: want both or none", names.Cert, names.Key)
 	}
-	l.stamp = l.stampNow()
-	loaded, err := l.load()
+	loaded, err := renewed.Open([]string{files.Cert, files.Key, files.CA}, func() (*Loaded, error) { return load(files, names) }, say)
 	if err != nil {
 		return nil, err
 	}
-	l.current, l.looked = loaded, time.Now()
-	return l, nil
+	return &Loader{loaded}, nil
 }
 
-// Current is what the files hold now, or held when they last could be used.
-func (l *Loader) Current() *Loaded {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Since(l.looked) < every {
-		return l.current
-	}
-	l.looked = time.Now()
-	stamp := l.stampNow()
-	if stamp == l.stamp && !l.failed {
-		return l.current
-	}
-	loaded, err := l.load()
-	switch {
-	case err != nil && !l.failed: // it may be half written; the next look tries again
-		l.failed = true
-		l.say(fmt.Errorf("%w; what was read before stays in use", err))
-	case err == nil:
-		l.stamp, l.current, l.failed = stamp, loaded, false
-	}
-	return l.current
-}
-
-// stampNow changes when a file does, also when a link leads elsewhere.
-func (l *Loader) stampNow() (stamp string) {
-	for _, path := range []string{l.files.Cert, l.files.Key, l.files.CA} {
-		if path == "" {
-			continue
-		}
-		if info, err := os.Stat(path); err == nil {
-			stamp += fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size(), "\n")
-		} else {
-			stamp += "gone\n"
-		}
-	}
-	return stamp
-}
-
-func (l *Loader) load() (*Loaded, error) {
+func load(files, names Files) (*Loaded, error) {
 	out := &Loaded{}
-	if l.files.Cert != "" {
-		cert, err := read(l.names.Cert, l.files.Cert)
+	if files.Cert != "" {
+		cert, err := renewed.Read(names.Cert, files.Cert)
 		if err != nil {
 			return nil, err
 		}
-		key, err := read(l.names.Key, l.files.Key)
+		key, err := renewed.Read(names.Key, files.Key)
 		if err != nil {
 			return nil, err
 		}
 		pair, err := tls.X509KeyPair(cert, key)
 		if err != nil {
-			return nil, fmt.Errorf("%s and %s: want a certificate and its key as PEM: %w", l.names.Cert, l.names.Key, err)
+			return nil, fmt.Errorf("%s and %s: want a certificate and its key as PEM: %w", names.Cert, names.Key, err)
 		}
 		out.Pair = &pair
 	}
-	if l.files.CA != "" {
-		text, err := read(l.names.CA, l.files.CA)
+	if files.CA != "" {
+		text, err := renewed.Read(names.CA, files.CA)
 		if err != nil {
 			return nil, err
 		}
 		out.Pool = x509.NewCertPool()
 		if !out.Pool.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s: the file holds no PEM certificate", l.names.CA)
+			return nil, fmt.Errorf("%s: the file holds no PEM certificate", names.CA)
 		}
 		out.CA = string(text)
 	}
 	return out, nil
-}
-
-func read(name, path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		err = p.Err
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: cannot be read: %w", name, err)
-	}
-	return text, nil
 }
 
 // Server is the configuration of a server that has these files: with a CA it

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/bearer"
 	"github.com/kwatchman/kwatchman/internal/seldom"
 	"github.com/kwatchman/kwatchman/internal/signature"
 	"github.com/kwatchman/kwatchman/internal/tlsfiles"
@@ -80,7 +81,9 @@ type Config struct {
 	RetryWaitMax time.Duration
 
 	// Sign are the keys that requests to endpoints are signed with, in direct mode.
-	Sign      signature.Keys
+	Sign signature.Keys
+	// Token goes with requests to endpoints and to a sink; nil: none does.
+	Token     *bearer.Token
 	UserAgent string
 	Logger    *slog.Logger
 	StopLevel slog.Level // at which it is logged that a step stops the chain

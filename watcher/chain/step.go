@@ -177,6 +177,13 @@ func (s *step) attempt(ctx context.Context, e *event.Event) (next *event.Event, 
 	header.Set("User-Agent", s.cfg.UserAgent)
 	if s.local == nil {
 		s.cfg.Sign.Sign(header, e.ID, body, time.Now())
+		sent := s.cfg.Token.Send(header)
+		defer func() { // it may be another one when the answer is looked at
+			reason = sent.Hide(reason)
+			if f, ok := errors.AsType[*failure](err); ok {
+				f.reason = sent.Hide(f.reason)
+			}
+		}()
 	}
 	req.Header = header
 	resp, err := s.client.Do(req)

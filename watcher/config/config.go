@@ -58,6 +58,8 @@ type Config struct {
 	DeadLetter string `split_words:"true" desc:"URL or file for what is given up (a file in KW_STATE_DIR)"`
 	// SigningKey are secrets that requests to endpoints are signed with; empty: they are not.
 	SigningKey signature.Keys `split_words:"true" desc:"keys to sign requests with, in the form of Standard Webhooks, separated by commas; secrets"`
+	// TokenFile holds a token that goes with requests to endpoints, K_SINK too; empty: none does.
+	TokenFile string `split_words:"true" desc:"file with a token that endpoints and K_SINK get as Authorization: Bearer; it may be renewed"`
 	// TlsCertFile and TlsKeyFile are the client's certificate for endpoints, and TlsCaFile is
 	// trusted for them besides the system's CAs. (TLS would be one word to envconfig.)
 	TlsCertFile string `split_words:"true" desc:"certificate that https endpoints are shown, a PEM file that may be renewed"`

@@ -3,7 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,26 +83,60 @@ func validAddress(addr string) bool {
 
 // validateTargets shows no value: it may be a webhook, which is a secret.
 func (c *Config) validateTargets() error {
-	if u := c.DeadLetterURL(); u != "" {
-		if _, err := chain.ParseTarget(u); err != nil {
+	endpoints := map[string]*url.URL{} // by the setting
+	if text := c.DeadLetterURL(); text != "" {
+		u, err := chain.ParseTarget(text)
+		if err != nil {
 			return errors.New("KW_DEAD_LETTER: is no URL: want http://host:port/path, https://host/path or the path of a file")
 		}
+		endpoints["KW_DEAD_LETTER"] = u
 	}
 	if c.Knative.Sink != "" {
-		if _, err := chain.ParseTarget(c.Knative.Sink); err != nil {
+		u, err := chain.ParseTarget(c.Knative.Sink)
+		if err != nil {
 			return errors.New("K_SINK: bad value: want a URL")
 		}
-		return nil
+		endpoints["K_SINK"] = u
+		return c.validateToken(endpoints)
 	}
 	for _, s := range c.Steps {
 		if s.URL == "" {
 			continue
 		}
-		if _, err := chain.ParseTarget(s.URL); err != nil {
+		u, err := chain.ParseTarget(s.URL)
+		if err != nil {
 			return fmt.Errorf("%s %w", s.Where, err)
 		}
+		endpoints[s.Where] = u
+	}
+	return c.validateToken(endpoints)
+}
+
+// validateToken looks at where the token goes. Plain HTTP is not refused: in a
+// cluster a mesh may encrypt it.
+func (c *Config) validateToken(endpoints map[string]*url.URL) error {
+	if c.TokenFile == "" {
+		return nil
+	}
+	var plain []string
+	for _, where := range slices.Sorted(maps.Keys(endpoints)) {
+		u := endpoints[where]
+		if u.User != nil {
+			return fmt.Errorf("%s: the URL has a user, and KW_TOKEN_FILE is set: a request has one Authorization, want one of them", where)
+		}
+		if u.Scheme == "http" && !isLoopback(u.Hostname()) && !slices.Contains(plain, u.Host) {
+			plain = append(plain, u.Host)
+		}
+	}
+	if len(plain) > 0 {
+		c.Notes = append(c.Notes, "KW_TOKEN_FILE: the token goes in the clear, unless the network encrypts it, to "+strings.Join(plain, ", "))
 	}
 	return nil
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 func (c *Config) validateScope() error {
