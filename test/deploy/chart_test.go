@@ -131,6 +131,8 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"typo in a copy":            {"functions: {slack-ops: {function: slack, settings: {chanel: x}}}", `at '/functions/slack-ops/settings': additional properties 'chanel' not allowed`},
 		"unknown resource":          {`resources: [deploymnts]`, `resources: "deploymnts" is no resource of Kubernetes' own; name a custom resource as plural.group`},
 		"typo in a resource":        {`resources: [{kind: pods, namespace: shop}]`, `at '/resources/0': additional properties 'namespace' not allowed`},
+		"two tokens":                {"token: {secret: {name: a, key: b}}\nwatcher: {settings: {tokenFile: /c}}", `watcher.settings.tokenFile: token.secret is set too; give one of the two`},
+		"a token without key":       {`token: {secret: {name: a}}`, `at '/token/secret': properties 'key' required, if 'name' exists`},
 		"set twice": {
 			"functions: {webhook: {settings: {endpoint: x}, secrets: {endpoint: {name: a, key: b}}}}\nchain: [webhook]",
 			`functions.webhook.settings.endpoint: it is in secrets too; give one of the two`,

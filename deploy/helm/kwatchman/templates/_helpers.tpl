@@ -174,17 +174,29 @@ imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 {{ include "kwatchman.containerSecurity" (list $root (eq $root.Values.mode "knative")) }}
 resources:
   {{- toYaml ($f.resources | default (dict "requests" (dict "cpu" "5m" "memory" "24Mi") "limits" (dict "memory" "256Mi"))) | nindent 2 }}
-{{- with $f.extraVolumeMounts }}
+{{- $mounts := list }}
+{{- if $builtIn }}{{ $mounts = include "kwatchman.hopMounts" (list $root "function") | fromYamlArray }}{{ end }}
+{{- with concat $mounts ($f.extraVolumeMounts | default list) }}
 volumeMounts:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/* The volumes of a Pod with these functions: (list $ names). */}}
+{{- define "kwatchman.functionVolumes" -}}
+{{- $root := index . 0 }}{{ $volumes := list }}
+{{- range index . 1 }}
+{{- if include "kwatchman.builtIn" (list $root .) }}{{ $volumes = concat $volumes (include "kwatchman.hopVolumes" (list $root "function") | fromYamlArray) }}{{ end }}
+{{- $volumes = concat $volumes ((index $root.Values.functions .).extraVolumes | default list) }}
+{{- end }}
+{{- with uniq $volumes }}{{ toYaml . }}{{ end }}
 {{- end }}
 
 {{/* Its variables but PORT: (list $ name). */}}
 {{- define "kwatchman.functionEnv" -}}
 {{- $root := index . 0 }}{{ $name := index . 1 }}{{ $f := index $root.Values.functions $name -}}
 {{- $prefix := include "kwatchman.builtIn" . | default $name | upper | replace "-" "_" -}}
-{{- if include "kwatchman.builtIn" . }}{{ include "kwatchman.signingEnv" (list $root "SIGNING_KEY") }}{{ end }}
+{{- if include "kwatchman.builtIn" . }}{{ include "kwatchman.signingEnv" (list $root "SIGNING_KEY") }}{{ include "kwatchman.hopEnv" (list $root "function") }}{{ end }}
 {{- include "kwatchman.env" (list $prefix $f.settings $f.secrets (printf "functions.%s" $name)) }}
 {{- with $f.extraEnv }}
 {{ toYaml . }}
@@ -256,4 +268,49 @@ tcpSocket: {port: {{ index . 2 }}}
       name: {{ $from.name | quote }}
       key: {{ $from.key | quote }}
 {{- end }}
+{{- end }}
+
+{{/*
+What each end of a hop has as a file, so that it may be renewed: (list $ "watcher" or "function"). Knative passes no foreign
+headers on.
+*/}}
+{{- define "kwatchman.hopEnv" -}}
+{{- range include "kwatchman.hopFiles" . | fromYamlArray }}
+- name: {{ .variable }}
+  value: /etc/kwatchman-{{ .volume }}/{{ .volume }}
+{{- end }}
+{{- end }}
+
+{{- define "kwatchman.hopMounts" -}}
+{{- range include "kwatchman.hopFiles" . | fromYamlArray }}
+- name: {{ .volume }}
+  mountPath: /etc/kwatchman-{{ .volume }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "kwatchman.hopVolumes" -}}
+{{- range include "kwatchman.hopFiles" . | fromYamlArray }}
+- name: {{ .volume }}
+  secret:
+    secretName: {{ .name | quote }}
+    items: [{key: {{ .key | quote }}, path: {{ .volume }}}]
+{{- end }}
+{{- end }}
+
+{{- define "kwatchman.hopFiles" -}}
+{{- $values := (index . 0).Values }}{{ $files := list }}
+{{- if ne $values.mode "knative" }}
+{{- if eq (index . 1) "watcher" }}
+{{- with $values.token.secret }}
+{{- if or (hasKey $values.watcher.settings "tokenFile") (hasKey $values.watcher.secrets "tokenFile") }}{{ fail "watcher.settings.tokenFile: token.secret is set too; give one of the two" }}{{ end }}
+{{- $files = append $files (merge (dict "variable" "KW_TOKEN_FILE" "volume" "token") .) }}
+{{- end }}
+{{- else }}
+{{- with $values.token.accepted | default $values.token.secret }}
+{{- $files = append $files (merge (dict "variable" "TOKEN_FILE" "volume" "tokens") .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $files }}
 {{- end }}

@@ -94,6 +94,7 @@ resource:
 - name: KW_METRICS_ADDR
   value: ":{{ .Values.metrics.port }}"
 {{- include "kwatchman.signingEnv" (list . "KW_SIGNING_KEY") }}
+{{- include "kwatchman.hopEnv" (list . "watcher") }}
 {{- include "kwatchman.env" (list "KW" .Values.watcher.settings .Values.watcher.secrets "watcher") }}
 {{- with .Values.watcher.extraEnv }}
 {{ toYaml . }}
@@ -114,6 +115,7 @@ resource:
   mountPath: /etc/kwatchman
   readOnly: true
 {{- end }}
+{{- include "kwatchman.hopMounts" (list . "watcher") }}
 {{- with .Values.watcher.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -133,6 +135,7 @@ resource:
 - name: config
   configMap: {name: {{ include "kwatchman.fullname" . | quote }}}
 {{- end }}
+{{- include "kwatchman.hopVolumes" (list . "watcher") }}
 {{- end }}
 
 {{- define "kwatchman.watcherVolumes" -}}
