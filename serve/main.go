@@ -18,6 +18,7 @@ import (
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/internal/settings"
 	"github.com/kwatchman/kwatchman/internal/signature"
+	"github.com/kwatchman/kwatchman/internal/tracing"
 )
 
 // Version is stamped in at build time.
@@ -54,7 +55,7 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 		fmt.Println(name, Version)
 		return nil
 	}
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("function", name))
+	slog.SetDefault(slog.New(tracing.Logs(slog.NewJSONHandler(os.Stderr, nil))).With("function", name))
 	if err := settings.Load(prefix, &cfg); err != nil {
 		return err
 	}
@@ -78,6 +79,11 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 	if err != nil {
 		return err
 	}
+	tracer, err := tracing.New(tracing.Config{Service: "kwatchman-" + name, Version: Version, Logger: slog.Default()})
+	if err != nil {
+		return err
+	}
+	defer tracer.Close()
 	m := newMetrics(name)
 	stop, err := m.serve(ctx)
 	if err != nil {
@@ -88,7 +94,7 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 	if err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}
-	return Serve(ctx, secured(l), m.count(admitted(signed(h, keys), tokens)))
+	return Serve(ctx, secured(l), m.count(admitted(signed(tracer.Handler(name, h), keys), tokens)))
 }
 
 func help(w io.Writer, name, prefix string, cfg any) error {
@@ -99,7 +105,8 @@ func help(w io.Writer, name, prefix string, cfg any) error {
 		"SIGNING_KEY\tkeys that requests have to be signed with (KW_SIGNING_KEY), separated by commas; secrets (no check)",
 		"TOKEN_FILE\tfile with the tokens of which a request has to have one (KW_TOKEN_FILE), one a line; it may be renewed (no check)",
 		"TLS_CERT_FILE, TLS_KEY_FILE\tcertificate and key, as PEM files that may be renewed: serve TLS (no TLS)",
-		"TLS_CLIENT_CA_FILE\tCA, as a PEM file: take only clients with a certificate of it (any client)"); err != nil {
+		"TLS_CLIENT_CA_FILE\tCA, as a PEM file: take only clients with a certificate of it (any client)",
+		tracing.Usage); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, "\nFlags: --help, --version\n")

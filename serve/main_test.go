@@ -97,7 +97,8 @@ func TestHelpAndVersionGoToStdout(t *testing.T) {
 			"  SIGNING_KEY                  keys that requests have to be signed with (KW_SIGNING_KEY), separated by commas; secrets (no check)\n" +
 			"  TOKEN_FILE                   file with the tokens of which a request has to have one (KW_TOKEN_FILE), one a line; it may be renewed (no check)\n" +
 			"  TLS_CERT_FILE, TLS_KEY_FILE  certificate and key, as PEM files that may be renewed: serve TLS (no TLS)\n" +
-			"  TLS_CLIENT_CA_FILE           CA, as a PEM file: take only clients with a certificate of it (any client)\n\n" +
+			"  TLS_CLIENT_CA_FILE           CA, as a PEM file: take only clients with a certificate of it (any client)\n" +
+			"  OTEL_EXPORTER_OTLP_ENDPOINT  collector that traces go to, by OTLP over HTTP, with OpenTelemetry's further variables (no tracing)\n\n" +
 			"Flags: --help, --version\n",
 	} {
 		for _, flag := range []string{arg, strings.TrimPrefix(arg, "-")} {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/kwatchman/kwatchman/internal/tracing"
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -50,7 +51,7 @@ func (r *report) print(w io.Writer) error {
 // check looks at everything that a run needs, and goes on after a problem. A
 // configuration that cannot be read is an error before there is a table.
 func check(ctx context.Context, cfg *config.Config, functions map[string]Function, w io.Writer) error {
-	ch, _, err := assemble(cfg, functions, slog.New(slog.DiscardHandler), nil, cfg.StateDir != "")
+	ch, _, err := assemble(cfg, functions, slog.New(slog.DiscardHandler), nil, nil, cfg.StateDir != "")
 	if err != nil {
 		return err
 	}
@@ -59,6 +60,11 @@ func check(ctx context.Context, cfg *config.Config, functions map[string]Functio
 	r.row("configuration", from, "", "ok")
 	for _, note := range cfg.Notes {
 		r.row("configuration", from, "", "note: "+note)
+	}
+	if collector, err := tracing.Check(); err != nil {
+		r.problem("tracing", "-", "", err.Error())
+	} else if collector != "" {
+		r.row("tracing", collector, "remote", "ok, not asked")
 	}
 	of := checkState(r, cfg)
 	checkDeadLetter(ctx, r, cfg, ch)

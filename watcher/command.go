@@ -11,6 +11,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/internal/settings"
 	"github.com/kwatchman/kwatchman/internal/suggest"
+	"github.com/kwatchman/kwatchman/internal/tracing"
 	"github.com/kwatchman/kwatchman/watcher/config"
 )
 
@@ -133,7 +134,7 @@ Usage: %[1]s               watch until stopped
 Settings, as environment variables or flags, which go first (default in brackets):
 `, name, what)
 	cfg := config.Default(len(functions) > 0)
-	if err := settings.Usage(w, config.Prefix, &cfg, "K_SINK\tset by Knative, with K_CE_OVERRIDES and K_CA_CERTS: where all events go"); err != nil {
+	if err := settings.Usage(w, config.Prefix, &cfg, "K_SINK\tset by Knative, with K_CE_OVERRIDES and K_CA_CERTS: where all events go", tracing.Usage); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintln(w, "\nLong flags: --config, --namespace, --label-selector, --handlers, --kubeconfig, --log-level, --record, --help, --version")

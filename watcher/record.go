@@ -25,7 +25,7 @@ func recordTo(cfg *config.Config, ch *chain.Chain, log *slog.Logger) error {
 	var said seldom.Line
 	ch.SetRecord(func(ctx context.Context, e *event.Event) {
 		if err := file.Put(ctx, e); err != nil && said.Due() {
-			log.Warn("event not recorded", "id", e.ID, "file", file.Name(), "error", err)
+			log.WarnContext(ctx, "event not recorded", "id", e.ID, "file", file.Name(), "error", err)
 		}
 	})
 	log.Info("recording", "file", file.Name())

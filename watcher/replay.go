@@ -68,8 +68,13 @@ type replay struct {
 }
 
 func (r *replay) run(ctx context.Context, cfg *config.Config, functions map[string]Function) (err error) {
-	slog.SetDefault(logger(os.Stderr, slog.LevelError))          // see run
-	r.chain, _, err = assemble(cfg, functions, r.log, nil, true) // what is not sent is still in the file
+	slog.SetDefault(logger(os.Stderr, slog.LevelError)) // see run
+	tracer, err := newTracer(r.log)
+	if err != nil {
+		return err
+	}
+	defer tracer.Close()
+	r.chain, _, err = assemble(cfg, functions, r.log, nil, tracer, true) // what is not sent is still in the file
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func sendCommand(name string, load func(*cobra.Command) (*config.Config, error),
 func toWalk(cfg *config.Config, functions map[string]Function) (*chain.Chain, *slog.Logger, error) {
 	log := logger(os.Stderr, max(cfg.LogLevel.Level(), slog.LevelWarn))
 	slog.SetDefault(logger(os.Stderr, slog.LevelError)) // see run
-	ch, _, err := assemble(cfg, functions, log, nil, true)
+	ch, _, err := assemble(cfg, functions, log, nil, nil, true)
 	return ch, log, err
 }
 

@@ -86,7 +86,7 @@ func (t *term) lead(ctx context.Context, cfg *config.Config, start func() (func(
 	}
 	defer stop()
 	t.log.Info("starting", "version", Version, "server", r.follower.api.Host(), "cluster", cfg.ClusterName, "chain", ch.Steps(),
-		"file", cfg.ConfigFile, "state", cfg.StateDir, "waiting", t.state.Waiting(), "deadLetter", r.letters.name())
+		"file", cfg.ConfigFile, "state", cfg.StateDir, "waiting", t.state.Waiting(), "deadLetter", r.letters.name(), "traces", t.tracer.Collector())
 	r.say()
 	if err := t.takeOver(ctx, r); err != nil {
 		return t.unlessLost(err)
@@ -116,7 +116,7 @@ func (t *term) unlessLost(err error) error {
 // newChain makes a chain of this term.
 func (t *term) newChain(cfg *config.Config) (*chain.Chain, error) {
 	return newChain(cfg, t.functions, t.zip, t.log, t.metrics, func(of *chain.Config) {
-		of.Durable = cfg.StateDir != "" || t.lease != nil
+		of.Durable, of.Tracer = cfg.StateDir != "" || t.lease != nil, t.tracer
 		if t.lease == nil {
 			return
 		}

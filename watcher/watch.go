@@ -17,6 +17,7 @@ import (
 	"github.com/kwatchman/kwatchman/internal/bearer"
 	"github.com/kwatchman/kwatchman/internal/processors"
 	"github.com/kwatchman/kwatchman/internal/tlsfiles"
+	"github.com/kwatchman/kwatchman/internal/tracing"
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -33,6 +34,7 @@ type program struct {
 	functions map[string]Function
 	log       *slog.Logger
 	metrics   *metrics.Metrics
+	tracer    *tracing.Tracer
 	health    *health
 	cpus      *processors.Processors
 	election  *lease.Election // nil: this watcher is alone
@@ -46,9 +48,9 @@ type program struct {
 
 // watch checks everything that can be checked before the first event, and then
 // watches, or stands by, until ctx ends.
-func watch(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), functions map[string]Function, log *slog.Logger) error {
+func watch(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), functions map[string]Function, tracer *tracing.Tracer, log *slog.Logger) error {
 	p := &program{
-		load: load, functions: functions, log: log, metrics: metrics.New(Version), cfg: cfg, changed: make(chan struct{}, 1),
+		load: load, functions: functions, log: log, metrics: metrics.New(Version), tracer: tracer, cfg: cfg, changed: make(chan struct{}, 1),
 	}
 	p.health = &health{loops: []func(time.Time) string{p.stuck}, writable: p.writable}
 	p.register()
@@ -133,7 +135,7 @@ func identity() string {
 
 // precheck checks all that a term of leading would need, and leaves no trace.
 func (p *program) precheck(ctx context.Context, cfg *config.Config) (*client.Client, error) {
-	ch, _, err := assemble(cfg, p.functions, p.log, nil, true)
+	ch, _, err := assemble(cfg, p.functions, p.log, nil, nil, true)
 	if err != nil {
 		return nil, err
 	}
@@ -252,12 +254,12 @@ func chainConfig(cfg *config.Config, steps []chain.Target, zip *object.Compresso
 
 // assemble makes the chain. durable tells that what it does not deliver is kept
 // elsewhere.
-func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logger, m *metrics.Metrics, durable bool) (*chain.Chain, *object.Compressor, error) {
+func assemble(cfg *config.Config, functions map[string]Function, log *slog.Logger, m *metrics.Metrics, tracer *tracing.Tracer, durable bool) (*chain.Chain, *object.Compressor, error) {
 	zip, err := object.NewCompressor()
 	if err != nil {
 		return nil, nil, err
 	}
-	ch, err := newChain(cfg, functions, zip, log, m, func(of *chain.Config) { of.Durable = durable })
+	ch, err := newChain(cfg, functions, zip, log, m, func(of *chain.Config) { of.Durable, of.Tracer = durable, tracer })
 	return ch, zip, err
 }
 

@@ -19,6 +19,7 @@ import (
 	terminal "golang.org/x/term"
 	"k8s.io/klog/v2"
 
+	"github.com/kwatchman/kwatchman/internal/tracing"
 	"github.com/kwatchman/kwatchman/watcher/config"
 )
 
@@ -52,10 +53,21 @@ func runProgram(ctx context.Context, cfg *config.Config, load func() (*config.Co
 		// each attempt would repeat it.
 		slog.SetDefault(logger(os.Stderr, slog.LevelError))
 	}
-	if err := watch(ctx, cfg, load, functions, log); err != nil && ctx.Err() == nil {
+	tracer, err := newTracer(log)
+	if err != nil {
+		return err
+	}
+	defer tracer.Close()
+	if err := watch(ctx, cfg, load, functions, tracer, log); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return nil // a stop that was asked for, also before the start was over
+}
+
+// newTracer makes what follows changes, if the environment asks for it; the caller
+// closes it at the end of the process.
+func newTracer(log *slog.Logger) (*tracing.Tracer, error) {
+	return tracing.New(tracing.Config{Service: "kwatchman", Version: Version, Logger: log})
 }
 
 // tuneHeap keeps the heap small. Most of it are packed objects, which stay and
@@ -73,9 +85,9 @@ func logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if isTerminal(w) {
 		options.ReplaceAttr = brief
-		return slog.New(slog.NewTextHandler(w, options))
+		return slog.New(tracing.Logs(slog.NewTextHandler(w, options)))
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	return slog.New(tracing.Logs(slog.NewJSONHandler(w, options)))
 }
 
 func isTerminal(w io.Writer) bool {

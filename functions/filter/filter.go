@@ -91,7 +91,7 @@ func (f *filter) handle(ctx context.Context, e event.Event) (*event.Event, error
 		case err != nil:
 			wrong = fmt.Errorf("rule %s: %w", r.name, err)
 			if !f.any {
-				return f.cannotSay(&e, wrong)
+				return f.cannotSay(ctx, &e, wrong)
 			}
 		case holds && f.any:
 			return &e, nil
@@ -103,13 +103,13 @@ func (f *filter) handle(ctx context.Context, e event.Event) (*event.Event, error
 	case !f.any:
 		return &e, nil
 	case wrong != nil:
-		return f.cannotSay(&e, wrong)
+		return f.cannotSay(ctx, &e, wrong)
 	}
 	return nil, event.Stop("no rule is true: " + f.names())
 }
 
 // cannotSay answers an event for which a rule gives neither true nor false.
-func (f *filter) cannotSay(e *event.Event, err error) (*event.Event, error) {
+func (f *filter) cannotSay(ctx context.Context, e *event.Event, err error) (*event.Event, error) {
 	switch f.onError {
 	case "stop":
 		return nil, event.Stop(err.Error())
@@ -117,7 +117,7 @@ func (f *filter) cannotSay(e *event.Event, err error) (*event.Event, error) {
 		return nil, event.Permanent(err)
 	}
 	if f.failed.Due() {
-		slog.Warn("a rule cannot be evaluated, the event continues", "id", e.ID, "subject", e.Subject, "error", err)
+		slog.WarnContext(ctx, "a rule cannot be evaluated, the event continues", "id", e.ID, "subject", e.Subject, "error", err)
 	}
 	return e, nil
 }

@@ -1,10 +1,13 @@
 package log
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/conventions"
+	"github.com/kwatchman/kwatchman/internal/tracing"
 )
 
 // ecsVersion is the version of the Elastic Common Schema that elastic keeps to.
@@ -12,7 +15,7 @@ const ecsVersion = "8.17.0"
 
 // elastic names what an event says by the Elastic Common Schema, and the rest
 // kwatchman.*: https://www.elastic.co/docs/reference/ecs/ecs-field-reference
-func elastic(e *event.Event) []slog.Attr {
+func elastic(ctx context.Context, e *event.Event) []slog.Attr {
 	a := make(attributes, 0, 20)
 	a.add("ecs.version", ecsVersion)
 	a.add("event.kind", "event")
@@ -30,10 +33,11 @@ func elastic(e *event.Event) []slog.Attr {
 	a.add("orchestrator.api_version", e.APIVersion)
 	a.add("orchestrator.resource.type", strings.ToLower(e.Kind))
 	a.add("orchestrator.resource.name", e.Name)
-	a.add("orchestrator.resource.id", uid(e))
+	a.add("orchestrator.resource.id", conventions.UID(e))
 	a.add("kwatchman.kind", e.Kind)
 	a.add("kwatchman.subject", e.Subject)
 	a.add("kwatchman.via", e.Via)
+	a.add("trace.id", tracing.ID(ctx, e))
 	a.change(e)
 	return a
 }

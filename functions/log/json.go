@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -16,11 +15,11 @@ import (
 // jsonWriter writes an event as one line of JSON. It calls slog's handler
 // itself, for a slog.Logger swallows the error of a write. names may rename what
 // slog names itself.
-func jsonWriter(w io.Writer, names func([]string, slog.Attr) slog.Attr, attributes func(*event.Event) []slog.Attr) writeEvent {
+func jsonWriter(w io.Writer, names func([]string, slog.Attr) slog.Attr, attributes func(context.Context, *event.Event) []slog.Attr) writeEvent {
 	h := slog.NewJSONHandler(escaper{w}, &slog.HandlerOptions{ReplaceAttr: names})
 	return func(ctx context.Context, e *event.Event) error {
 		record := slog.NewRecord(e.Time, slog.LevelInfo, sentence(e), 0)
-		record.AddAttrs(attributes(e)...)
+		record.AddAttrs(attributes(ctx, e)...)
 		return h.Handle(ctx, record)
 	}
 }
@@ -70,15 +69,6 @@ func (a *attributes) change(e *event.Event) {
 		return
 	}
 	a.add("kwatchman.payload", p.Text())
-}
-
-// uid is the object's, which starts the id of a change.
-func uid(e *event.Event) string {
-	parts := strings.Split(e.ID, ".")
-	if len(parts) != 3 {
-		return "" // an id of somebody else's making
-	}
-	return parts[0]
 }
 
 // escaper escapes what slog leaves as it is although a terminal might obey it:

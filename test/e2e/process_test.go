@@ -82,7 +82,7 @@ func environment(env []string) []string {
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
 		switch prefix, _, _ := strings.Cut(name, "_"); prefix {
-		case "KW", "K", "KUBECONFIG", "PORT", "SLACK", "LOG", "DIFF", "IGNOREEVENTS", "FILTER", "WEBHOOK", "EXEC", "KUBERNETES", "NO":
+		case "KW", "K", "KUBECONFIG", "PORT", "SLACK", "LOG", "DIFF", "IGNOREEVENTS", "FILTER", "WEBHOOK", "EXEC", "KUBERNETES", "NO", "OTEL":
 		default:
 			out = append(out, kv)
 		}

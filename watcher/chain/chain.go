@@ -18,6 +18,7 @@ import (
 	"github.com/kwatchman/kwatchman/internal/seldom"
 	"github.com/kwatchman/kwatchman/internal/signature"
 	"github.com/kwatchman/kwatchman/internal/tlsfiles"
+	"github.com/kwatchman/kwatchman/internal/tracing"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 )
 
@@ -88,6 +89,8 @@ type Config struct {
 	Logger    *slog.Logger
 	StopLevel slog.Level // at which it is logged that a step stops the chain
 	Metrics   *metrics.Metrics
+	// Tracer, which outlives the chain, follows changes; nil: nobody does.
+	Tracer *tracing.Tracer
 	// Compress and Decompress pack what waits between two steps.
 	Compress   func([]byte) []byte
 	Decompress func([]byte) ([]byte, error)

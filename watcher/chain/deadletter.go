@@ -33,7 +33,7 @@ const noAnswer = -1
 // sleep until that may take it.
 func (c *Chain) bury(ctx context.Context, l *lane, d *delivery, e *event.Event) {
 	if c.dead == nil {
-		c.report(d, d.dead, "")
+		c.report(ctx, d, e, d.dead, "")
 		c.finish(l, d)
 		return
 	}
@@ -41,13 +41,13 @@ func (c *Chain) bury(ctx context.Context, l *lane, d *delivery, e *event.Event) 
 	err := c.dead.Put(ctx, c.letter(d, e))
 	switch {
 	case err == nil:
-		c.report(d, d.dead, name)
+		c.report(ctx, d, e, d.dead, name)
 		c.finish(l, d)
 	case ctx.Err() != nil: // broken off
 	default:
 		if c.said.Due() {
 			id, _ := d.item.Name()
-			c.log.Warn("dead letter fails, the change stays in the queue", "id", id, "deadLetter", name, "error", err)
+			c.log.WarnContext(ctx, "dead letter fails, the change stays in the queue", "id", id, "deadLetter", name, "error", err)
 		}
 		d.failures++
 		c.park(l, d, e, c.backoff(d.failures))
@@ -61,8 +61,8 @@ func (c *Chain) letter(d *delivery, e *event.Event) *event.Event {
 		code = f.status
 	}
 	data := base64.StdEncoding.EncodeToString([]byte(text[:min(len(text), maxErrorData*3/4)]))
-	out := *e
-	out.Extensions = maps.Clone(e.Extensions)
+	out := *d.trace.Carry(e) // of the change, not of the step before
+	out.Extensions = maps.Clone(out.Extensions)
 	if out.Extensions == nil {
 		out.Extensions = map[string]string{}
 	}
@@ -74,8 +74,13 @@ func (c *Chain) letter(d *delivery, e *event.Event) *event.Event {
 }
 
 // report logs a change that is not delivered; in is the dead letter that has
-// it, if any.
-func (c *Chain) report(d *delivery, err error, in string) {
+// it, if any. e is nil if the event could not be had.
+func (c *Chain) report(ctx context.Context, d *delivery, e *event.Event, err error, in string) {
+	outcome := lost
+	if in != "" {
+		outcome = buried
+	}
+	d.trace.End(e, outcome, err)
 	c.givenUp.Add(1)
 	c.cfg.Metrics.GivenUp(c.steps[d.step].name, in != "")
 	id, subject := d.item.Name()
@@ -83,7 +88,7 @@ func (c *Chain) report(d *delivery, err error, in string) {
 	if in != "" {
 		attrs = append(attrs, "deadLetter", in)
 	}
-	c.log.Error("change not delivered", attrs...)
+	c.log.ErrorContext(d.trace.Context(ctx, e), "change not delivered", attrs...)
 }
 
 var errStopped = errors.New("the stop came first")
@@ -101,12 +106,14 @@ func (c *Chain) lose(all []*delivery) {
 			d.dead = errStopped
 		}
 		in := ""
+		var e *event.Event
 		if letter := c.dead; letter != nil && ctx.Err() == nil {
-			if e, err := c.input(d); err == nil && letter.Put(ctx, c.letter(d, e)) == nil {
+			var err error
+			if e, err = c.input(d); err == nil && letter.Put(ctx, c.letter(d, e)) == nil {
 				in = letter.Name()
 			}
 		}
-		c.report(d, d.dead, in)
+		c.report(ctx, d, e, d.dead, in)
 		d.item.Done()
 	}
 }

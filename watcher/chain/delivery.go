@@ -9,20 +9,30 @@ import (
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/tracing"
 )
 
 // delivery is an item on its way. It belongs to the worker that took its lane,
 // else to the queue.
 type delivery struct {
 	item     Item
-	since    time.Time // when it was queued
-	first    int       // index of the step that the item's event is the input of
-	step     int       // index of the step that is next
-	kept     bool      // the item keeps the input of that step
-	attempts int       // at that step
-	failures int       // attempts that count for RetryMax, and then those at the dead letter
-	dead     error     // why it is given up; it waits for the dead letter
+	since    time.Time       // when it was queued
+	first    int             // index of the step that the item's event is the input of
+	step     int             // index of the step that is next
+	kept     bool            // the item keeps the input of that step
+	attempts int             // at that step
+	failures int             // attempts that count for RetryMax, and then those at the dead letter
+	dead     error           // why it is given up; it waits for the dead letter
+	trace    *tracing.Change // nil: not begun, or nobody follows
 }
+
+// What becomes of a change, as its span says.
+const (
+	delivered = "delivered"
+	stopped   = "stopped"
+	buried    = "dead_letter"
+	lost      = "lost"
+)
 
 // work delivers the first item of a lane as far as it gets.
 func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int64) {
@@ -34,7 +44,7 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 			return
 		}
 		if d.step == len(c.steps) {
-			c.succeed(l, d)
+			c.succeed(l, d, e, delivered)
 			return
 		}
 		s := c.steps[d.step]
@@ -48,11 +58,12 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 			var err error
 			if e, err = c.input(d); err != nil { // nothing to put into the dead letter
 				s.attempted(err)
-				c.report(d, err, "")
+				c.report(ctx, d, e, err, "")
 				c.finish(l, d)
 				return
 			}
 		}
+		ctx := d.trace.Context(ctx, e)
 		if d.dead != nil {
 			c.bury(ctx, l, d, e)
 			return
@@ -61,7 +72,7 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 			c.record(ctx, e)
 		}
 		d.attempts++
-		next, err := s.call(ctx, e)
+		next, err := s.call(ctx, e, d.attempts)
 		if f, ok := errors.AsType[*failure](err); ok && f.pause > 0 {
 			s.pause(f.pause)
 		} else {
@@ -76,7 +87,11 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 			}
 			d.dead, d.failures = err, 0
 		case next == nil:
-			c.succeed(l, d)
+			outcome := stopped
+			if s.sink {
+				outcome = delivered
+			}
+			c.succeed(l, d, e, outcome)
 			return
 		default:
 			e = next
@@ -86,7 +101,8 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 }
 
 // succeed is the end of an item that is delivered, or stopped by a step.
-func (c *Chain) succeed(l *lane, d *delivery) {
+func (c *Chain) succeed(l *lane, d *delivery, e *event.Event, outcome string) {
+	d.trace.End(e, outcome, nil)
 	c.delivered.Add(1)
 	c.cfg.Metrics.Delivered(time.Since(d.since))
 	c.finish(l, d)
@@ -120,7 +136,11 @@ func (c *Chain) input(d *delivery) (*event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.extended(e), nil
+	e = c.extended(e)
+	if d.trace == nil {
+		d.trace = c.cfg.Tracer.Begin(e, d.since)
+	}
+	return d.trace.Carry(e), nil
 }
 
 // extended is an event with the configured extensions.
@@ -175,7 +195,7 @@ func (c *Chain) park(l *lane, d *delivery, e *event.Event, wait time.Duration) {
 	if d.step > d.first && !d.kept {
 		packed, err := pack(e, c.cfg.Compress)
 		if err != nil { // no step could take it either
-			c.report(d, err, "")
+			c.report(context.Background(), d, e, err, "")
 			c.finish(l, d)
 			return
 		}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/event/eventtest"
+	"github.com/kwatchman/kwatchman/internal/tracing"
 	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
@@ -88,7 +89,7 @@ func prepare(t *testing.T, cfg Config) *running {
 		cfg.RetryWaitMin, cfg.RetryWaitMax = time.Millisecond, 4*time.Millisecond
 	}
 	cfg.Compress, cfg.Decompress = zip.Compress, zip.Decompress
-	cfg.Logger = slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg.Logger = slog.New(tracing.Logs(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	r.Chain, err = New(cfg)
 	require.NoError(t, err)
 	return r

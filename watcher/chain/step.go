@@ -20,6 +20,7 @@ import (
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/internal/seldom"
+	"github.com/kwatchman/kwatchman/internal/tracing"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 )
 
@@ -38,6 +39,7 @@ type step struct {
 	url    string
 	sink   bool
 	client *retryablehttp.Client
+	traced tracing.Step
 	local  *local      // what client calls in this process; nil for an endpoint
 	tls    *tls.Config // of the client; may be nil
 	cfg    Config
@@ -83,8 +85,8 @@ func newStep(position int, target Target, cfg Config) (*step, error) {
 	s := &step{sink: cfg.Sink, cfg: cfg, log: cfg.Logger}
 	if target.Handler != nil {
 		s.name, s.url, s.hide = fmt.Sprintf("%d %s", position, target.Name), "http://built-in/", strings.NewReplacer()
-		s.dest = target.Name
-		s.local = newLocal(s.name, target.Handler, cfg)
+		s.dest, s.traced = target.Name, tracing.Step{Name: s.name}
+		s.local = newLocal(s.name, cfg.Tracer.Handler(target.Name, target.Handler), cfg)
 		s.client = newHTTPClient(s.local)
 		return s, nil
 	}
@@ -97,7 +99,7 @@ func newStep(position int, target Target, cfg Config) (*step, error) {
 		return nil, err
 	}
 	s.name, s.url, s.hide = stepName(position, target.Name, u), target.URL, hide(u)
-	s.dest = u.Scheme + "://" + u.Host
+	s.dest, s.traced = u.Scheme+"://"+u.Host, tracing.Step{Name: s.name, URL: u}
 	s.client, s.tls = newHTTPClient(noRedirects{transport}), transport.TLSClientConfig
 	if cfg.TLS != nil {
 		s.client = newHTTPClient(&renewed{cfg: cfg, loaded: cfg.TLS.Current(), current: transport})
@@ -120,16 +122,26 @@ func (s *step) close() {
 	}
 }
 
-// call makes one attempt. It returns the event to go on with, nil if the chain
+// call makes the n-th attempt of a change. It returns the event to go on with, nil if the chain
 // ends here as a success, or a *failure.
-func (s *step) call(ctx context.Context, e *event.Event) (*event.Event, error) {
+func (s *step) call(ctx context.Context, e *event.Event, n int) (*event.Event, error) {
 	began := time.Now()
-	next, reason, err := s.attempt(ctx, e)
-	if ctx.Err() == nil { // else it was broken off
-		s.count(next, reason, err, time.Since(began))
+	ctx, span := s.cfg.Tracer.Attempt(ctx, &s.traced, n)
+	next, reason, err := s.attempt(ctx, span.Carry(e))
+	outcome := brokenOff
+	if ctx.Err() == nil {
+		outcome = s.count(next, reason, err, time.Since(began))
 	}
-	if f, ok := errors.AsType[*failure](err); ok {
+	f, failed := errors.AsType[*failure](err)
+	if failed {
 		f.reason = s.say(f.reason)
+	}
+	if span != nil {
+		status := 0
+		if failed {
+			status = f.status
+		}
+		span.End(string(outcome), s.say(reason), status, err)
 	}
 	s.report(ctx, e, err)
 	if err == nil && next == nil && !s.sink {
@@ -142,22 +154,27 @@ func (s *step) call(ctx context.Context, e *event.Event) (*event.Event, error) {
 	return next, err
 }
 
-// count tells the metrics of an attempt.
-func (s *step) count(next *event.Event, reason string, err error, took time.Duration) {
+// brokenOff is the outcome of an attempt that a stop ended.
+const brokenOff metrics.Outcome = "broken_off"
+
+// count tells the metrics of an attempt, and returns what became of it.
+func (s *step) count(next *event.Event, reason string, err error, took time.Duration) (outcome metrics.Outcome) {
 	m := s.cfg.Metrics
 	f, failed := errors.AsType[*failure](err)
 	switch {
 	case failed && !f.permanent:
-		m.Attempted(s.name, metrics.Retried, took)
+		outcome = metrics.Retried
 		m.Retry(s.name, f.status)
 	case err != nil:
-		m.Attempted(s.name, metrics.Refused, took)
+		outcome = metrics.Refused
 	case next == nil && !s.sink:
-		m.Attempted(s.name, metrics.Stopped, took)
+		outcome = metrics.Stopped
 		m.Stopped(s.name, reason)
 	default:
-		m.Attempted(s.name, metrics.Continued, took)
+		outcome = metrics.Continued
 	}
+	m.Attempted(s.name, outcome, took)
+	return outcome
 }
 
 func (s *step) attempt(ctx context.Context, e *event.Event) (next *event.Event, reason string, err error) {
@@ -185,11 +202,13 @@ func (s *step) attempt(ctx context.Context, e *event.Event) (next *event.Event, 
 			}
 		}()
 	}
+	tracing.Inject(header, e)
 	req.Header = header
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return nil, "", &failure{reason: cause(err).Error()}
 	}
+	tracing.Answered(ctx, resp.StatusCode)
 	defer func() { _ = resp.Body.Close() }()
 	if err := refusal(resp); err != nil {
 		return nil, "", err
@@ -252,13 +271,13 @@ func (s *step) report(ctx context.Context, e *event.Event, err error) {
 	s.mu.Unlock()
 	switch {
 	case due:
-		s.log.Warn("step fails, trying again", "step", s.name, "id", e.ID, "status", f.status, "error", f.reason)
+		s.log.WarnContext(ctx, "step fails, trying again", "step", s.name, "id", e.ID, "status", f.status, "error", f.reason)
 	case failed:
-		s.log.Debug("step still fails", "step", s.name, "id", e.ID, "status", f.status, "error", f.reason)
+		s.log.DebugContext(ctx, "step still fails", "step", s.name, "id", e.ID, "status", f.status, "error", f.reason)
 	case was:
-		s.log.Info("step recovered", "step", s.name, "id", e.ID)
+		s.log.InfoContext(ctx, "step recovered", "step", s.name, "id", e.ID)
 	case s.log.Enabled(ctx, slog.LevelDebug):
-		s.log.Debug("step done", "step", s.name, "id", e.ID)
+		s.log.DebugContext(ctx, "step done", "step", s.name, "id", e.ID)
 	}
 }
 

@@ -29,13 +29,13 @@ func openToken(t *testing.T) *bearer.Token {
 	return out
 }
 
-// seen are the Authorization headers that a server got.
-type seen struct {
+// requested are the Authorization headers that a server got.
+type requested struct {
 	mu  sync.Mutex
 	all []string
 }
 
-func (s *seen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *requested) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all = append(s.all, r.Header.Get("Authorization"))
@@ -44,7 +44,7 @@ func (s *seen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestTheTokenGoesToEndpointsSinksAndDeadLettersAlone(t *testing.T) {
-	endpoint, builtIn := &seen{}, &seen{}
+	endpoint, builtIn := &requested{}, &requested{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		endpoint.ServeHTTP(w, r)
