@@ -197,6 +197,11 @@ volumeMounts:
 {{- $root := index . 0 }}{{ $name := index . 1 }}{{ $f := index $root.Values.functions $name -}}
 {{- $prefix := include "kwatchman.builtIn" . | default $name | upper | replace "-" "_" -}}
 {{- if include "kwatchman.builtIn" . }}{{ include "kwatchman.signingEnv" (list $root "SIGNING_KEY") }}{{ include "kwatchman.hopEnv" (list $root "function") }}{{ end }}
+{{- include "kwatchman.tracingEnv" $root }}
+{{- if $root.Values.tracing.endpoint }}
+- name: OTEL_SERVICE_NAME
+  value: {{ printf "kwatchman-%s" $name | quote }}
+{{- end }}
 {{- include "kwatchman.env" (list $prefix $f.settings $f.secrets (printf "functions.%s" $name)) }}
 {{- with $f.extraEnv }}
 {{ toYaml . }}
@@ -313,4 +318,36 @@ headers on.
 {{- end }}
 {{- end }}
 {{- toYaml $files }}
+{{- end }}
+
+{{/* Where traces go, in OpenTelemetry's own variables. */}}
+{{- define "kwatchman.tracingEnv" -}}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ include "kwatchman.value" .endpoint | quote }}
+{{- with .sampler }}
+- name: OTEL_TRACES_SAMPLER
+  value: {{ . | quote }}
+{{- end }}
+{{- if ne (toString .samplerArg) "" }}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ toString .samplerArg | quote }}
+{{- end }}
+{{- with .headers }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
+{{- end }}
+{{- else if or .sampler (ne (toString .samplerArg) "") .headers }}{{ fail "tracing: give it an endpoint" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The port of the collector. */}}
+{{- define "kwatchman.tracingPort" -}}
+{{- $u := urlParse .Values.tracing.endpoint -}}
+{{- regexFind ":[0-9]+$" $u.host | trimPrefix ":" | default (ternary "443" "80" (eq $u.scheme "https")) -}}
 {{- end }}

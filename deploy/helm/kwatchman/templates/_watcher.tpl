@@ -95,6 +95,7 @@ resource:
   value: ":{{ .Values.metrics.port }}"
 {{- include "kwatchman.signingEnv" (list . "KW_SIGNING_KEY") }}
 {{- include "kwatchman.hopEnv" (list . "watcher") }}
+{{- include "kwatchman.tracingEnv" . }}
 {{- include "kwatchman.env" (list "KW" .Values.watcher.settings .Values.watcher.secrets "watcher") }}
 {{- with .Values.watcher.extraEnv }}
 {{ toYaml . }}
