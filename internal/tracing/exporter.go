@@ -152,5 +152,5 @@ func (e *exporter) post(ctx context.Context, body []byte) (after time.Duration, 
 		err = fmt.Errorf("answered %d", resp.StatusCode)
 	}
 	seconds, _ := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 16)
-	return time.Duration(seconds) * time.Second, again, err //nolint:gosec // 16 bits
+	return time.Duration(seconds) * time.Second, again, err
 }

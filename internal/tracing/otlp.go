@@ -47,7 +47,7 @@ func (m *message) varint(field int, v uint64) {
 
 func (m *message) count(field, v int) {
 	if v > 0 {
-		m.varint(field, uint64(v)) //nolint:gosec // positive
+		m.varint(field, uint64(v))
 	}
 }
 
@@ -162,7 +162,7 @@ func value(v attribute.Value) message {
 	case attribute.STRING:
 		m.bytes(1, []byte(v.AsString()))
 	default:
-		m.bytes(1, []byte(v.Emit()))
+		m.bytes(1, []byte(v.String()))
 	}
 	return m
 }

@@ -121,10 +121,10 @@ func (s *settings) readHeaders() error {
 	if err != nil {
 		return bad(name, err.Error())
 	}
-	const token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz" // RFC 9110, section 5.6.2
+	const inNames = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz" // RFC 9110, section 5.6.2
 	for _, p := range pairs {
 		control := strings.ContainsFunc(p[1], func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
-		if strings.Trim(strings.ToLower(p[0]), token) != "" || control {
+		if strings.Trim(strings.ToLower(p[0]), inNames) != "" || control {
 			return bad(name, "it holds what no header can")
 		}
 		s.headers.Add(p[0], p[1])
@@ -142,7 +142,7 @@ func (s *settings) readTimeout() error {
 	if err != nil || ms == 0 {
 		return bad(name, "want milliseconds")
 	}
-	s.timeout = time.Duration(ms) * time.Millisecond //nolint:gosec // 31 bits
+	s.timeout = time.Duration(ms) * time.Millisecond
 	return nil
 }
 

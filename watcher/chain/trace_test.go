@@ -240,8 +240,10 @@ var errBox = errors.New("full")
 
 func TestAChangeThatIsLostAtTheStopSaysSo(t *testing.T) {
 	collector := tracetest.New(t)
-	c := prepare(t, Config{Steps: steps(endpoint(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })),
-		Tracer: newTracer(t, collector.URL), RetryWaitMin: time.Minute, RetryWaitMax: time.Minute})
+	c := prepare(t, Config{
+		Steps:  steps(endpoint(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })),
+		Tracer: newTracer(t, collector.URL), RetryWaitMin: time.Minute, RetryWaitMax: time.Minute,
+	})
 	c.SetDeadLetter(letterbox(func(*event.Event) error { return errBox }))
 	c.run()
 	c.push(change("web", 1))
