@@ -129,6 +129,15 @@ func TestJSONLeavesOutWhatIsEmpty(t *testing.T) {
 	}
 }
 
+func TestTheTraceOfAnEventShowsInJSON(t *testing.T) {
+	e := sample()
+	e.Extensions = map[string]string{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+	require.Contains(t, written(t, "json", e), `"trace_id":"0af7651916cd43dd8448eb211c80319c"`)
+	require.Contains(t, written(t, "ecs", e), `"trace.id":"0af7651916cd43dd8448eb211c80319c"`)
+	e.Extensions["traceparent"] = "no trace"
+	require.NotContains(t, written(t, "json", e), "trace_id")
+}
+
 func TestPayloadInJSONKeepsItsForm(t *testing.T) {
 	for want, p := range map[string]*event.Payload{
 		`{"a":[1.50,"<b>"]}`:     {ContentType: "application/json", Data: json.RawMessage(`{"a": [1.50,"<b>"]}`)},

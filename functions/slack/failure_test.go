@@ -183,7 +183,7 @@ func TestSlackThatDoesNotAnswerIsGivenUpInTime(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	impatient := &webhookPoster{url: server.URL + webhookPath, client: newClient(50 * time.Millisecond)}
 	got := requireKept(t, server.URL, func(ctx context.Context, e event.Event) (*event.Event, error) {
-		return nil, impatient.send(ctx, &e, new(layout).message(&e))
+		return nil, impatient.send(ctx, &e, new(layout).message(ctx, &e))
 	})
 	require.Equal(t, http.StatusGatewayTimeout, got.StatusCode)
 

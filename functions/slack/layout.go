@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"context"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -45,14 +46,14 @@ type lenient struct {
 }
 
 // text is the output, and whether there is one.
-func (l *lenient) text(d templates.Data) (out string, ok bool) {
+func (l *lenient) text(ctx context.Context, d templates.Data) (out string, ok bool) {
 	if l.template == nil {
 		return "", false
 	}
 	out, err := l.template.Text(d)
 	if err != nil {
 		if l.failed.Due() {
-			slog.Warn("a template fails; the message goes without it", "err", err, "subject", d.Text("Subject"))
+			slog.WarnContext(ctx, "a template fails; the message goes without it", "err", err, "subject", d.Text("Subject"))
 		}
 		return "", false
 	}
@@ -60,15 +61,15 @@ func (l *lenient) text(d templates.Data) (out string, ok bool) {
 }
 
 // line is the output as one line, cut to what a title may be.
-func (l *lenient) line(d templates.Data) string {
-	out, _ := l.text(d)
+func (l *lenient) line(ctx context.Context, d templates.Data) string {
+	out, _ := l.text(ctx, d)
 	return cutMarkup(strings.Join(strings.Fields(out), " "), maxTitle)
 }
 
 // url is the output in a form that may stand in a link; anything but an
 // absolute http or https URL is none.
-func (l *lenient) url(d templates.Data) string {
-	out, _ := l.text(d)
+func (l *lenient) url(ctx context.Context, d templates.Data) string {
+	out, _ := l.text(ctx, d)
 	if !isURL(out) || strings.ContainsFunc(out, unicode.IsSpace) {
 		return ""
 	}

@@ -2,6 +2,7 @@ package slack
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -34,9 +35,9 @@ type message struct {
 // message lays an event out: the title, where and by whom and when, the
 // summary, the payload. What a template does not give is taken from the event,
 // so that a mistake in one withholds no news.
-func (l *layout) message(e *event.Event) *message {
+func (l *layout) message(ctx context.Context, e *event.Event) *message {
 	d := templates.NewData(e, cmp.Or(l.cluster, e.Cluster))
-	title, markup := l.title.line(d), true
+	title, markup := l.title.line(ctx, d), true
 	if title == "" {
 		title = line(e.Title(), maxTitle)
 		markup = !strings.ContainsAny(title, "*_~`") // a name of these would format
@@ -45,8 +46,8 @@ func (l *layout) message(e *event.Event) *message {
 	if s := summary(e, maxTitle); s != "" {
 		m.text += ": " + s
 	}
-	m.blocks = append(m.blocks, titleBlock(e.Action, title, l.link.url(d), markup), contextBlock(d, e.Time))
-	if body, ok := l.body.text(d); ok {
+	m.blocks = append(m.blocks, titleBlock(e.Action, title, l.link.url(ctx, d), markup), contextBlock(d, e.Time))
+	if body, ok := l.body.text(ctx, d); ok {
 		if body != "" { // else the title says all
 			shown, whole := cutBody(body, maxText-frame)
 			m.blocks, m.cut = append(m.blocks, section(shown)), !whole

@@ -64,7 +64,7 @@ func TestMessageStaysWithinWhatSlackShows(t *testing.T) {
 			e.Diff.Summary, e.Name, e.Cluster, e.Namespace = text, text, text, text
 			e.ChangedBy[0].Manager = text
 		})
-		m := new(layout).message(&e)
+		m := new(layout).message(t.Context(), &e)
 		require.True(t, m.cut, name)
 		posted, err := json.Marshal(slack.WebhookMessage{Text: m.text, Blocks: &slack.Blocks{BlockSet: m.blocks}})
 		require.NoError(t, err)

@@ -62,7 +62,7 @@ func New(cfg Config) (event.Handler, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, e event.Event) (*event.Event, error) {
-		m := l.message(&e)
+		m := l.message(ctx, &e)
 		if would, ok := event.Rehearsing(ctx); ok {
 			return &e, rehearse(to, m, would)
 		}

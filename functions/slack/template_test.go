@@ -208,7 +208,7 @@ func FuzzMessage(f *testing.F) {
 			e.Name, e.Diff.Summary, e.Cluster, e.ChangedBy[0].Manager = name, summary, name, summary
 			e.Payload = event.TextPayload("text/plain", payload)
 		})
-		m := l.message(&e)
+		m := l.message(t.Context(), &e)
 		posted, err := json.Marshal(slack.WebhookMessage{Text: m.text, Blocks: &slack.Blocks{BlockSet: m.blocks}})
 		require.NoError(t, err)
 		require.True(t, utf8.Valid(posted))
