@@ -25,11 +25,13 @@ type takeover struct {
 	*follower // of the run that begins
 	began     time.Time
 
-	mu    sync.Mutex
-	kept  map[client.Place]state.Watch // what the run begins with
-	fresh map[client.Place]string      // loaded, up to that version
-	past  map[client.Place]string      // not loaded, but acknowledged up to that version
+	mu   sync.Mutex
+	kept map[client.Place]state.Watch // what the run begins with
+	own  map[client.Place]span        // of what waits here, what is still to be sent
 }
+
+// span is what is after one version and not after another; empty: without end.
+type span struct{ after, upTo string }
 
 // run takes over for a term. Whatever cannot be taken over is said and counted.
 func (t *takeover) run(ctx context.Context, term *lease.Term) error {
@@ -55,7 +57,7 @@ func (t *takeover) run(ctx context.Context, term *lease.Term) error {
 			return err
 		}
 	}
-	t.kept, t.fresh, t.past = map[client.Place]state.Watch{}, map[client.Place]string{}, map[client.Place]string{}
+	t.kept, t.own = map[client.Place]state.Watch{}, map[client.Place]span{}
 	before, _ := t.state.Kept()
 	for _, w := range before {
 		t.kept[w.Place()] = w
@@ -71,8 +73,7 @@ func (t *takeover) run(ctx context.Context, term *lease.Term) error {
 		return err
 	}
 	t.state.Follow(found)
-	t.log.Info("taken over", "epoch", term.Epoch, "watches", len(t.fresh), "of", len(found.Watches),
-		"took", time.Since(t.began).Round(time.Millisecond).String())
+	t.log.Info("taken over", "epoch", term.Epoch, "watches", len(found.Watches), "took", time.Since(t.began).Round(time.Millisecond).String())
 	return nil
 }
 
@@ -106,16 +107,16 @@ func (t *takeover) loadOne(ctx context.Context, m state.Mark) error {
 	}
 	w.Resource, w.Kind = resource.GroupVersionResource, resource.Kind
 	replaced := false
-	err := source.Load(ctx, source.Config{
-		Client: t.api.REST, Scope: state.Scope{Cluster: t.cfg.ClusterName, Resource: w.Resource, Kind: w.Kind},
-		Watch: w, State: t.state, FieldSelector: leftOut(w.Exclude, w.Fields, w.Namespaced),
-		Own: t.ownAt(w.Place()), Redactor: t.redactor, Compressor: t.zip, NotServed: func() {}, Metrics: t.metrics, Logger: t.log,
-	}, func(objects []*object.Object, first bool) error {
-		replaced = true
-		return t.state.Replace(w, objects, !first)
-	})
-	if gone, ok := errors.AsType[*source.GoneError](err); ok {
-		t.notLoaded(m, gone, replaced)
+	err := t.list(ctx, w, &replaced)
+	gone, ok := errors.AsType[*source.GoneError](err)
+	if ok && m.Seen != "" {
+		w.Version = m.Seen
+		if err = t.list(ctx, w, &replaced); err == nil {
+			t.fallBack(w.Place().String(), w.Namespace, gone, "what the leader before saw last, and what waited there is not told")
+		}
+	}
+	if again, ok := errors.AsType[*source.GoneError](err); ok {
+		t.notLoaded(m, again, replaced)
 		return nil
 	}
 	if err != nil {
@@ -123,9 +124,27 @@ func (t *takeover) loadOne(ctx context.Context, m state.Mark) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.kept[w.Place()], t.fresh[w.Place()] = w, w.Version
-	t.metrics.TakenOver(metrics.FromWatermark)
+	t.kept[w.Place()] = w
+	t.own[w.Place()] = span{m.Version, w.Version} // what is later comes again
+	if gone != nil {
+		t.metrics.TakenOver(metrics.FromSeen)
+	} else {
+		t.metrics.TakenOver(metrics.FromWatermark)
+	}
 	return nil
+}
+
+// list makes the objects of a watch those of its version; replaced tells that some
+// of them are.
+func (t *takeover) list(ctx context.Context, w state.Watch, replaced *bool) error {
+	return source.Load(ctx, source.Config{
+		Client: t.api.REST, Scope: state.Scope{Cluster: t.cfg.ClusterName, Resource: w.Resource, Kind: w.Kind},
+		Watch: w, State: t.state, FieldSelector: leftOut(w.Exclude, w.Fields, w.Namespaced),
+		Own: t.ownAt(w.Place()), Redactor: t.redactor, Compressor: t.zip, NotServed: func() {}, Metrics: t.metrics, Logger: t.log,
+	}, func(objects []*object.Object, first bool) error {
+		*replaced = true
+		return t.state.Replace(w, objects, !first)
+	})
 }
 
 // resource is what a watch of before lists now.
@@ -155,7 +174,7 @@ func (t *takeover) notLoaded(m state.Mark, why error, replaced bool) {
 		w.Version, w.All, w.But, w.Only, w.Old = "", false, nil, nil, m.At
 		t.kept[place], with = w, "a baseline"
 	}
-	t.past[place] = m.Version
+	t.own[place] = span{after: m.Version}
 	t.mu.Unlock()
 	t.fallBack(place.String(), place.Namespace, why, with)
 	if own {
@@ -170,17 +189,20 @@ func (t *takeover) fallBack(resource, namespace string, why error, with string) 
 		"resource", resource, "namespace", namespace, "comparedWith", with, "error", why)
 }
 
-// wanted tells whether a change that waits here is still to be sent: not if it
-// comes again from the watermark, or was acknowledged by another leader.
+// wanted tells whether a change that waits here is still to be sent: not if it was
+// acknowledged by another leader, or comes again from what was taken over.
 func (t *takeover) wanted(place client.Place, version string) bool {
 	for _, p := range []client.Place{place, {GroupResource: place.GroupResource}} {
-		if _, ok := t.fresh[p]; ok {
-			return false
-		}
-		if mark, ok := t.past[p]; ok {
-			c, err := resourceversion.CompareResourceVersion(version, mark)
-			return err != nil || c > 0
+		if s, ok := t.own[p]; ok {
+			return later(version, s.after) && (s.upTo == "" || !later(version, s.upTo))
 		}
 	}
 	return true
+}
+
+// later tells whether a version comes after another one; of what cannot be
+// compared, that it does.
+func later(version, than string) bool {
+	c, err := resourceversion.CompareResourceVersion(version, than)
+	return err != nil || c > 0
 }

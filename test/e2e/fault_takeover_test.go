@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,11 +12,20 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kwatchman/kwatchman/event"
 )
 
 // compact has etcd forget all but the newest state, and the API server what it
 // remembers of before.
 func (a apiServer) compact() {
+	a.t.Helper()
+	a.compactTo("")
+}
+
+// compactTo has them forget what was before a revision; empty: the newest.
+func (a apiServer) compactTo(revision string) {
 	a.t.Helper()
 	text, err := os.ReadFile(filepath.Join(a.dir, "ports.json"))
 	require.NoError(a.t, err)
@@ -32,7 +43,7 @@ func (a apiServer) compact() {
 	}
 	var now struct{ Header struct{ Revision string } }
 	require.NoError(a.t, json.Unmarshal(ask("range", `{"key":"AA==","limit":"1"}`), &now))
-	ask("compaction", fmt.Sprintf(`{"revision":%q,"physical":true}`, now.Header.Revision))
+	ask("compaction", fmt.Sprintf(`{"revision":%q,"physical":true}`, cmp.Or(revision, now.Header.Revision)))
 	a.stop()
 	a.start()
 }
@@ -89,5 +100,39 @@ func TestFaultTakeoverWithoutHistory(t *testing.T) {
 	require.Equal(t, 1, from(w, "baseline"))
 	require.Contains(t, w.stderr.String(), `"comparedWith":"a baseline"`)
 	eventually(t, func() bool { return s.has("fourth", ".add") }, "what was created since is a change")
+
+	// One change waits, and holds the watermark back, but not what the others need.
+	s.mend(func(s *sink, w http.ResponseWriter, e event.Event) bool {
+		if e.Name == "stuck" {
+			answer(http.StatusServiceUnavailable)(s, w, e)
+		}
+		return e.Name != "stuck"
+	})
+	c.create(configMaps, configMap("stuck", nil))
+	eventually(t, func() bool { return w.stderr.find("step fails, trying again") != nil }, "it waits")
+	c.patch(configMaps, "old", `{"data":{"n":"5"}}`)
+	eventually(t, func() bool {
+		_, m := c.watermarks()
+		return len(m.Watches) > 0 && m.Watches[0].Seen != "" && m.Watches[0].Seen >= c.versionOf("old")
+	}, "the leader has seen the last change")
+	api.compactTo(c.versionOf("old"))
+	w.kill()
+	c.patch(configMaps, "old", `{"data":{"n":"6"}}`)
+	s.mend(nil)
+	before = len(s.got())
+	w = start()
+	require.Equal(t, 1, from(w, "seen"))
+	require.Contains(t, w.stderr.String(), "what waited there is not told")
+	eventually(t, func() bool { return len(s.got()) > before }, "the change since then")
+	require.Equal(t, "watch", s.got()[before].via)
+	require.Equal(t, "old", s.got()[before].name)
 	require.Equal(t, 0, w.stop())
+}
+
+// versionOf is that of a ConfigMap now.
+func (c *cluster) versionOf(name string) string {
+	c.t.Helper()
+	o, err := c.client.Resource(configMaps).Namespace(c.namespace).Get(context.Background(), name, metav1.GetOptions{})
+	require.NoError(c.t, err)
+	return o.GetResourceVersion()
 }

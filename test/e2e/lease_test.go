@@ -23,7 +23,9 @@ func (c *cluster) leaseEnv(sink string, more ...string) []string {
 	}, more...)...)
 }
 
-type marks struct{ Watches []struct{ Version string } }
+type marks struct {
+	Watches []struct{ Version, Seen string }
+}
 
 // watermarks are what the leader has left in the Lease.
 func (c *cluster) watermarks() (text string, marks marks) {

@@ -66,7 +66,7 @@ func New(version string) *Metrics {
 	m.requests = counter("step_requests_total", "Attempts at a step: continued, stopped, retried or refused.", "step", "outcome")
 	m.restarts = counter("watch_restarts_total", "Watches that were opened again.", "resource")
 	m.relists = counter("relists_total", "Lists that were compared with what was seen, because the API server's history was gone.", "resource")
-	m.takeovers = counter("takeover_watches_total", "Watches that were taken over from another leader: from its watermark, or, where the API server does not have that state any more, from the own state or a baseline.", "from")
+	m.takeovers = counter("takeover_watches_total", "Watches that were taken over from another leader: from its watermark, or, where the API server does not have that state any more, from what it saw last, the own state or a baseline.", "from")
 	m.reloads = counter("config_reloads_total", "Changes of the configuration file, taken over or refused.", "result")
 	m.delivered = prometheus.NewCounter(prometheus.CounterOpts{Name: "kwatchman_events_delivered_total", Help: "Events that came to the end of the chain or were stopped."})
 	m.lost = prometheus.NewCounter(prometheus.CounterOpts{Name: "kwatchman_events_lost_total", Help: "Events that were given up and that no dead letter has; each is an error line."})
@@ -154,6 +154,7 @@ func (m *Metrics) Relisted(resource string) {
 // What a watch is taken over from.
 const (
 	FromWatermark = "watermark"
+	FromSeen      = "seen"
 	FromState     = "state"
 	FromBaseline  = "baseline"
 )
@@ -167,7 +168,7 @@ func (m *Metrics) TakenOver(from string) {
 
 // Elects makes the counters of takeovers be there from the start.
 func (m *Metrics) Elects() {
-	for _, from := range []string{FromWatermark, FromState, FromBaseline} {
+	for _, from := range []string{FromWatermark, FromSeen, FromState, FromBaseline} {
 		m.takeovers.WithLabelValues(from)
 	}
 }

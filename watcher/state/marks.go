@@ -29,6 +29,10 @@ type Mark struct {
 	// At, in Unix seconds, is when that was so, at the latest: what was created
 	// later was not seen.
 	At int64
+	// Seen is the version up to which all was seen, where that is another one
+	// because changes wait. One that waits for long must not cost the others their
+	// history.
+	Seen string `json:",omitempty"`
 }
 
 // clocks is by how much those of two machines may differ in seconds.
@@ -156,7 +160,11 @@ func (p *placeMarks) mark(now int64) (Mark, bool) {
 		if u.base == nil {
 			return Mark{}, false
 		}
-		return Mark{Watch: *u.base, At: u.at - clocks}, true
+		m := Mark{Watch: *u.base, At: u.at - clocks}
+		if !p.between && p.last.Version != m.Version {
+			m.Seen = p.last.Version
+		}
+		return m, true
 	case p.last == nil || p.dropped:
 		return Mark{}, false
 	case p.between:

@@ -91,10 +91,12 @@ func TestAWatermarkIsBelowEachChangeThatIsNotAcknowledged(t *testing.T) {
 		require.Len(t, queued, 3)
 		queued[1].Done()
 		require.Equal(t, "10", w.mark(), "the first is not")
+		require.Equal(t, "13", w.state.Marks(3).Watches[0].Seen)
 		queued[0].Done()
 		require.Equal(t, "12", w.mark(), "the third is not")
 		queued[2].Done()
 		require.Equal(t, "13", w.mark())
+		require.Empty(t, w.state.Marks(3).Watches[0].Seen, "it is the same")
 	}
 }
 
