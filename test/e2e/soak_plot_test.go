@@ -8,8 +8,8 @@ import (
 
 // plot draws what was measured: a panel for each value, a line for each process.
 func (s *soak) plot() []byte {
-	const width, height, left, right, top, bottom = 760, 190, 60, 560, 40, 150
-	colours := []string{"#0b62c4", "#0f7b6c", "#c2410c", "#7c3aed", "#b45309"}
+	const width, height, left, right, top, bottom = 840, 190, 60, 560, 40, 150
+	colours := []string{"#0b62c4", "#0f7b6c", "#c2410c", "#7c3aed", "#be185d"}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="12">`+"\n", width, height*len(soakValues)+10)
 	fmt.Fprintf(&b, "<title>RSS, goroutines and file descriptors during a soak</title>\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\"/>\n", width, height*len(soakValues)+10)
