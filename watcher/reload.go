@@ -60,6 +60,11 @@ func (p *program) fileChanged(ctx context.Context) {
 		}
 		// The term that began meanwhile has the one before.
 	}
+	p.askAnew()
+}
+
+// askAnew has the run at work, or the next one, look at the configuration.
+func (p *program) askAnew() {
 	select {
 	case p.changed <- struct{}{}:
 	default: // nobody has taken the last one yet
@@ -109,6 +114,7 @@ func (t *term) nextRun(ctx context.Context) *run {
 			if r != nil {
 				r.discard()
 			}
+			t.askAnew() // the term ended meanwhile
 			return nil
 		}
 		if err != nil {
