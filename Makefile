@@ -82,6 +82,10 @@ test-faults-long: bin/cluster ## test-faults for hours
 fuzz: ## run every fuzz target for FUZZTIME (1000x inputs; or 30s), one after the other
 	test/fuzz.sh
 
+.PHONY: fuzz-corpus
+fuzz-corpus: fuzz ## fuzz, and keep a selection of what is interesting in testdata/fuzz (FUZZTIME=30s: 15 minutes)
+	test/fuzz.sh keep
+
 .PHONY: test-unit
 test-unit: ## run the tests that need no API server
 	env -u KWATCHMAN_TEST_KUBECONFIG $(GO) test $(TESTFLAGS) ./...
