@@ -19,6 +19,9 @@ import (
 const (
 	traceparent = "traceparent"
 	tracestate  = "tracestate"
+	// In the form that http.Header keeps: looking for another allocates.
+	headerParent = "Traceparent"
+	headerState  = "Tracestate"
 )
 
 // parse reads both; what is not valid is no context.
@@ -96,9 +99,9 @@ func Inject(header http.Header, e *event.Event) {
 	if !sc.IsValid() {
 		return
 	}
-	header.Set(traceparent, format(sc))
+	header.Set(headerParent, format(sc))
 	if state := sc.TraceState().String(); state != "" {
-		header.Set(tracestate, state)
+		header.Set(headerState, state)
 	}
 }
 

@@ -21,7 +21,8 @@ func (t *Tracer) Handler(name string, h http.Handler) http.Handler {
 	if function, ok := h.(event.Handler); ok {
 		h = event.Handler(func(ctx context.Context, e event.Event) (*event.Event, error) {
 			if r, ok := ctx.Value(requestKey{}).(*request); ok {
-				ctx = r.begin(ctx, &e)
+				of := e // a copy only here: what is pointed to is allocated for every event
+				ctx = r.begin(ctx, &of)
 			}
 			return function(ctx, e)
 		})
@@ -33,8 +34,8 @@ func (t *Tracer) Handler(name string, h http.Handler) http.Handler {
 		}
 		r := &request{
 			tracer: t, name: name, began: time.Now(),
-			header:    parse(in.Header.Get(traceparent), in.Header.Get(tracestate)),
-			extension: parse(in.Header.Get("Ce-"+traceparent), in.Header.Get("Ce-"+tracestate)),
+			header:    parse(in.Header.Get(headerParent), in.Header.Get(headerState)),
+			extension: parse(in.Header.Get("Ce-"+headerParent), in.Header.Get("Ce-"+headerState)),
 		}
 		parent, _ := r.parent()
 		r.current = parent
@@ -48,7 +49,7 @@ func (t *Tracer) Handler(name string, h http.Handler) http.Handler {
 // mayCarry tells whether a request may have a trace: in structured mode only the
 // body tells.
 func mayCarry(h http.Header) bool {
-	return h.Get(traceparent) != "" || h.Get("Ce-"+traceparent) != "" || strings.HasPrefix(h.Get("Content-Type"), "application/cloudevents")
+	return h.Get(headerParent) != "" || h.Get("Ce-"+headerParent) != "" || strings.HasPrefix(h.Get("Content-Type"), "application/cloudevents")
 }
 
 type requestKey struct{}

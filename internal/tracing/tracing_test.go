@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -437,4 +438,20 @@ func TestTracingThatIsOffAllocatesNothing(t *testing.T) {
 		log.DebugContext(ctx, "step done")
 		h.ServeHTTP(nil, none)
 	})
+}
+
+func TestAFunctionThatIsNotTracedAllocatesNoMore(t *testing.T) {
+	e := eventtest.Sample(event.Update)
+	stop := event.Handler(func(context.Context, event.Event) (*event.Event, error) { return nil, event.Stop("") })
+	header, body, err := event.Encode(&e)
+	require.NoError(t, err)
+	call := func(h http.Handler) func() {
+		return func() {
+			r := &http.Request{Method: http.MethodPost, Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body))}
+			h.ServeHTTP(httptest.NewRecorder(), r.WithContext(t.Context()))
+		}
+	}
+	bare := testing.AllocsPerRun(200, call(stop))
+	var off *tracing.Tracer
+	eventtest.Allocs(t, int(bare), call(off.Handler("echo", stop)))
 }
