@@ -19,7 +19,7 @@ const marksAnnotation = "kwatchman.dev/watermarks"
 // leaseEnv lets watchers share a Lease of the test's namespace.
 func (c *cluster) leaseEnv(sink string, more ...string) []string {
 	return c.watcherEnv(append([]string{
-		"KW_HANDLERS=" + sink, "KW_LEASE=" + c.namespace + "/watchers", "KW_LEASE_DURATION=3s", "KW_METRICS_ADDR=:0",
+		"KW_HANDLERS=" + sink, "KW_LEASE=" + c.namespace + "/watchers", "KW_LEASE_DURATION=5s", "KW_METRICS_ADDR=:0",
 	}, more...)...)
 }
 
@@ -67,6 +67,7 @@ func get(t *testing.T, url string) (status int, body string) {
 }
 
 func TestAWatcherThatStandsByTakesOverAtOnceWhenTheLeaderStops(t *testing.T) {
+	t.Parallel() // most of it waits
 	c := newCluster(t)
 	s := newSink(t, nil)
 	l := newLedger(c)
@@ -104,6 +105,7 @@ func TestAWatcherThatStandsByTakesOverAtOnceWhenTheLeaderStops(t *testing.T) {
 }
 
 func TestOneWatcherWithALeaseLosesNothingOverACrashWithoutAVolume(t *testing.T) {
+	t.Parallel() // most of it waits
 	c := newCluster(t)
 	s := newSink(t, nil)
 	l := newLedger(c)
@@ -126,11 +128,13 @@ func TestOneWatcherWithALeaseLosesNothingOverACrashWithoutAVolume(t *testing.T) 
 // TestATakeoverWithoutTheHistorySaysSo writes a version into the Lease that the
 // API server does not have, as after a restore of its data.
 func TestATakeoverWithoutTheHistorySaysSo(t *testing.T) {
+	t.Parallel() // most of it waits
 	for name, bad := range map[string]func(text, version string) string{
 		"a version that is not": func(text, version string) string { return strings.ReplaceAll(text, version, "9"+version) },
 		"no watermarks":         func(string, string) string { return "broken" },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := newCluster(t)
 			s := newSink(t, nil)
 			c.create(configMaps, configMap("old", map[string]any{"n": "1"}))
@@ -168,6 +172,7 @@ func TestATakeoverWithoutTheHistorySaysSo(t *testing.T) {
 }
 
 func TestTheLeaseItselfIsNoChange(t *testing.T) {
+	t.Parallel() // most of it waits
 	c := newCluster(t)
 	s := newSink(t, nil)
 	for round := range 2 {
@@ -187,6 +192,7 @@ func TestTheLeaseItselfIsNoChange(t *testing.T) {
 }
 
 func TestAMissingRightToTheLeaseIsOneLineWithTheRule(t *testing.T) {
+	t.Parallel() // most of it waits
 	c := newCluster(t)
 	account := c.namespace + "/kw-" + c.namespace
 	env := []string{"KW_RESOURCES=cm", "KW_METRICS_ADDR=", "KW_CLUSTER_NAME=test", "KW_NAMESPACE=" + c.namespace}
@@ -217,6 +223,7 @@ func TestAMissingRightToTheLeaseIsOneLineWithTheRule(t *testing.T) {
 }
 
 func TestAConfigurationThatChangesWhileAWatcherStandsByIsThatOfItsTerm(t *testing.T) {
+	t.Parallel() // most of it waits
 	c := newCluster(t)
 	s := newSink(t, nil)
 	file := newMounted(t, configText([]string{s.URL}, "configmap"))

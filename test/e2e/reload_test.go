@@ -64,8 +64,10 @@ const (
 )
 
 func TestAChangedConfigurationIsTakenOverInPlaceAndNothingIsLostOrRepeated(t *testing.T) {
+	t.Parallel() // most of it waits
 	for _, durable := range []bool{false, true} {
 		t.Run(fmt.Sprintf("durable %v", durable), func(t *testing.T) {
+			t.Parallel()
 			c := newCluster(t)
 			l := newLedger(c)
 			sinks := []*sink{newSink(t, nil), newSink(t, nil)}
@@ -109,6 +111,7 @@ func TestAChangedConfigurationIsTakenOverInPlaceAndNothingIsLostOrRepeated(t *te
 }
 
 func TestWhatWaitsBetweenTwoStepsGoesOnThereAfterAChangeOfTheConfiguration(t *testing.T) {
+	t.Parallel() // most of it waits
 	c := newCluster(t)
 	first, second := newSink(t, nil), newSink(t, answerThat(http.StatusServiceUnavailable))
 	first.pass = true
@@ -132,6 +135,7 @@ func answerThat(status int) func(*sink, http.ResponseWriter, event.Event) bool {
 }
 
 func TestAnInvalidConfigurationIsRefusedInOneLineAndTheOneBeforeGoesOn(t *testing.T) {
+	t.Parallel() // most of it waits
 	c := newCluster(t)
 	s := newSink(t, nil)
 	good := configText([]string{s.URL}, "configmap")

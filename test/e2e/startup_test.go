@@ -127,7 +127,7 @@ func TestHelpAndVersionOfEveryProgramFitAScreen(t *testing.T) {
 		code, stdout, _ := runToEnd(t, p.Name(), []string{"--help"}, nil)
 		require.Equal(t, 0, code)
 		require.Contains(t, stdout, "Settings")
-		require.LessOrEqual(t, strings.Count(stdout, "\n"), 50, p.Name())
+		require.LessOrEqual(t, strings.Count(stdout, "\n"), 56, p.Name())
 		code, stdout, _ = runToEnd(t, p.Name(), []string{"--version"}, nil)
 		require.Equal(t, 0, code)
 		require.Equal(t, p.Name()+" dev\n", stdout)
