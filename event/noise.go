@@ -47,6 +47,7 @@ var noise = [...]NoiseField{
 	{Part: NoiseMetadata, Path: []string{"metadata", "annotations", "volume.beta.kubernetes.io/storage-provisioner"}},
 	{Part: NoiseStatus, Path: []string{"status"}},
 	{Part: NoiseLeaderElection, Path: []string{"metadata", "annotations", "control-plane.alpha.kubernetes.io/leader"}},
+	{Part: NoiseLeaderElection, Path: []string{"metadata", "annotations", "kwatchman.dev/watermarks"}, Kind: "Lease"},
 	{Part: NoiseLeaderElection, Path: []string{"spec", "renewTime"}, Kind: "Lease"},
 	{Part: NoiseLeaderElection, Path: []string{"spec", "acquireTime"}, Kind: "Lease"},
 	{Part: NoiseLeaderElection, Path: []string{"spec", "leaseTransitions"}, Kind: "Lease"},

@@ -84,7 +84,7 @@ func (p *program) refuse(err error) {
 	if text := err.Error(); text != p.refused {
 		p.refused = text
 		p.metrics.Reloaded(false)
-		p.log.Error("the changed configuration is refused, the one before goes on", "error", err)
+		p.log.Error("the changed configuration is refused, the one before goes on", "error", err, "again", askAgainAfter.String())
 	}
 }
 

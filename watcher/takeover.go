@@ -40,11 +40,15 @@ func (t *takeover) run(ctx context.Context, term *lease.Term) error {
 	if term.Found != "" {
 		var err error
 		if found, err = state.ParseMarks(term.Found, t.zip); err != nil {
-			t.fallBack("", "", err, "a baseline")
+			t.fallBack("", "", err, t.alone())
 			found = &state.Marks{}
 		}
 	}
 	own := t.state.Epoch() >= 0 && t.state.Epoch() == term.Epoch-1
+	if term.Found == "" && term.Before && !own {
+		with := t.alone()
+		t.fallBack("", "", errors.New("the Lease has no watermarks: they were removed, or nobody led for long enough to write them"), with)
+	}
 	if own || len(found.Watches) == 0 {
 		t.state.Follow(found)
 		if own {
@@ -76,6 +80,22 @@ func (t *takeover) run(ctx context.Context, term *lease.Term) error {
 	t.log.Info("taken over", "epoch", term.Epoch, "watches", len(found.Watches), "took", time.Since(t.began).Round(time.Millisecond).String())
 	return nil
 }
+
+// alone counts a takeover of nothing, and says what there is to compare with.
+func (t *takeover) alone() string {
+	if watches, _ := t.state.Kept(); len(watches) > 0 {
+		t.metrics.TakenOver(metrics.FromState)
+		return ownState
+	}
+	t.metrics.TakenOver(metrics.FromBaseline)
+	return baseline
+}
+
+// What a takeover may fall back to.
+const (
+	ownState = "what this watcher saw last"
+	baseline = "a baseline"
+)
 
 // load lists the objects of all watches.
 func (t *takeover) load(ctx context.Context, marks []state.Mark) error {
@@ -168,11 +188,11 @@ func (t *takeover) notLoaded(m state.Mark, why error, replaced bool) {
 	place := m.Place()
 	t.mu.Lock()
 	_, own := t.kept[place]
-	with := "what this watcher saw last"
+	with := ownState
 	if own = own && !replaced; !own {
 		w := m.Watch
 		w.Version, w.All, w.But, w.Only, w.Old = "", false, nil, nil, m.At
-		t.kept[place], with = w, "a baseline"
+		t.kept[place], with = w, baseline
 	}
 	t.own[place] = span{after: m.Version}
 	t.mu.Unlock()

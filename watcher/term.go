@@ -335,7 +335,7 @@ func (r *run) deliver(whole context.Context) (next *run, err error) {
 		t.log.Info("the configuration has changed, going over to it", "waiting", t.state.Waiting())
 		_ = t.state.Flush(delivery)
 		r.chain.Leave()
-		r.await(whole, delivered, breakOff)
+		r.await(delivered, breakOff)
 		return next, nil
 	}
 	if next != nil {
@@ -366,21 +366,18 @@ func cause(ctx context.Context) error {
 	return err
 }
 
-// await waits for what is in flight while another chain is to go on. It has the
-// time of an attempt: broken off, it would be repeated.
-func (r *run) await(whole context.Context, delivered <-chan int, breakOff func()) {
-	limit := time.NewTimer(r.cfg.AttemptTimeout() + time.Second)
+// await waits for what is in flight while another chain is to go on. What is broken
+// off is repeated.
+func (r *run) await(delivered <-chan int, breakOff func()) {
+	limit := time.NewTimer(stopTimeout)
 	defer limit.Stop()
-	stop := whole.Done()
 	for {
 		select {
 		case <-delivered:
 			return
 		case <-limit.C:
+			r.term.log.Warn("an endpoint does not answer, going over without it: what it was asked is repeated", "after", stopTimeout.String())
 			breakOff()
-		case <-stop:
-			stop = nil
-			limit.Reset(min(stopTimeout, r.cfg.AttemptTimeout()))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -25,6 +26,7 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/plan"
+	"github.com/kwatchman/kwatchman/watcher/state"
 )
 
 // program is the watcher as a process: what outlives a term of leading and a
@@ -140,6 +142,15 @@ func (p *program) precheck(ctx context.Context, cfg *config.Config) (*client.Cli
 		return nil, err
 	}
 	defer ch.Release()
+	if cfg.StateDir != "" {
+		found, err := state.Inspect(cfg.StateDir)
+		if err != nil {
+			return nil, err
+		}
+		if found.Locked {
+			return nil, fmt.Errorf("KW_STATE_DIR: the state in %s is in use by another process: give each watcher a folder of its own", cfg.StateDir)
+		}
+	}
 	api, _, plan, err := survey(ctx, cfg, nil)
 	if err != nil {
 		return nil, err

@@ -29,6 +29,11 @@ func (c *Config) validateLease() error {
 	namespace, name := c.LeaseName()
 	switch {
 	case c.Lease == "":
+		for _, name := range []string{"KW_LEASE_DURATION", "KW_LEASE_IDENTITY"} {
+			if c.IsSet(name) {
+				c.Notes = append(c.Notes, name+" has no effect without KW_LEASE")
+			}
+		}
 		return nil
 	case strings.Contains(c.Lease, "/") && len(validation.IsDNS1123Label(namespace)) > 0, len(validation.IsDNS1123Subdomain(name)) > 0:
 		return fmt.Errorf("KW_LEASE: %.80q is no [namespace/]name", c.Lease)

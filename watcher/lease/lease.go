@@ -79,6 +79,8 @@ type Election struct {
 	holder  string              // as it was last said
 	failing bool                // it has been said
 	asked   bool                // there was an answer before
+	unsure  bool                // the Lease may be ours without our having had the answer
+	looked  bool                // it was looked at: who has our name from now on is another one
 	full    seldom.Line
 
 	beat  atomic.Int64 // when it was last about it, in nanoseconds since 1970
@@ -100,6 +102,8 @@ type Term struct {
 	Epoch int64
 	// Found is what the leader before has left; empty: nothing.
 	Found string
+	// Before tells that there was one.
+	Before bool
 
 	end   context.CancelCauseFunc
 	limit time.Duration // how long a renewal holds
@@ -249,32 +253,53 @@ func (e *Election) renew(ctx context.Context, t *Term) {
 	err := e.write(bounded, t, e.cfg.Identity)
 	if apierrors.IsConflict(err) { // somebody wrote to it, perhaps a label
 		if err = e.look(bounded); err == nil {
-			if e.holds() {
+			if e.holds(t) {
 				err = e.write(bounded, t, e.cfg.Identity)
 			} else {
 				err = apierrors.NewConflict(Resource, e.cfg.Name, errors.New("another watcher leads"))
 			}
 		}
 	}
+	if apierrors.IsNotFound(err) { // somebody deleted it, and nobody leads yet
+		e.log.Warn("the Lease was deleted, making it again", "epoch", t.Epoch)
+		err = e.create(bounded, t)
+	}
 	switch {
 	case err == nil:
 		t.mu.Lock()
 		t.renewed = asked
 		t.mu.Unlock()
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+	case lost(err):
 		t.lose()
 	}
 	_ = e.note(ctx, err)
 }
 
-func (e *Election) holds() bool { return of(e.lease.Spec.HolderIdentity) == e.cfg.Identity }
+// lost tells whether another watcher has the Lease.
+func lost(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+}
+
+// holds tells whether the Lease is that of a term. Another process may have our
+// name.
+func (e *Election) holds(t *Term) bool {
+	spec := e.lease.Spec
+	if of(spec.HolderIdentity) != e.cfg.Identity {
+		return false
+	}
+	if int64(of(spec.LeaseTransitions)) != t.Epoch {
+		e.log.Error("another watcher has the same KW_LEASE_IDENTITY: give each its own", "identity", e.cfg.Identity)
+		return false
+	}
+	return true
+}
 
 // release lets another watcher lead at once.
 func (e *Election) release(ctx context.Context, t *Term) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	err := e.write(ctx, t, "")
-	if apierrors.IsConflict(err) && e.look(ctx) == nil && e.holds() {
+	if apierrors.IsConflict(err) && e.look(ctx) == nil && e.holds(t) {
 		err = e.write(ctx, t, "")
 	}
 	if err != nil {
@@ -293,7 +318,7 @@ func (e *Election) note(ctx context.Context, err error) error {
 			e.log.Info("the Lease is reached again")
 		}
 		e.failing, e.asked = false, true
-	case ctx.Err() != nil, apierrors.IsConflict(err), e.asked && apierrors.IsNotFound(err): // news, and no trouble
+	case ctx.Err() != nil, apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), e.asked && apierrors.IsNotFound(err): // news, and no trouble
 	case !e.asked && (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err)):
 		return fmt.Errorf("KW_LEASE: %w", e.explain(err))
 	case !e.failing:
@@ -338,20 +363,22 @@ func (e *Election) try(ctx context.Context) (*Term, error) {
 	t := &Term{limit: e.limit(), renewed: asked, end: func(error) {}}
 	switch {
 	case apierrors.IsNotFound(err):
-		t.Epoch = e.epoch + 1
+		t.Epoch, t.Before = e.epoch+1, e.epoch >= 0
 		err = e.create(ctx, t)
 	case err != nil:
 		return nil, err
 	case !e.free():
+		e.looked = true
 		if holder := of(e.lease.Spec.HolderIdentity); holder != e.holder {
 			e.holder = holder
 			e.log.Info("standing by", "leader", holder)
 		}
 		return nil, nil
 	default:
-		t.Epoch, t.Found = e.epoch+1, e.lease.Annotations[Annotation]
+		t.Epoch, t.Found, t.Before = e.epoch+1, e.lease.Annotations[Annotation], e.lease.Spec.RenewTime != nil
 		err = e.write(ctx, t, e.cfg.Identity)
 	}
+	e.looked, e.unsure = true, err != nil && !lost(err)
 	if err != nil {
 		return nil, err
 	}
@@ -359,13 +386,14 @@ func (e *Election) try(ctx context.Context) (*Term, error) {
 	return t, nil
 }
 
-// free tells whether the Lease may be taken. It may have been without our
-// having had the answer.
+// free tells whether the Lease may be taken: also at the start if the process
+// before this one had it under the same name.
 func (e *Election) free() bool {
 	spec := e.lease.Spec
 	held := time.Duration(of(spec.LeaseDurationSeconds)) * time.Second
 	holder := of(spec.HolderIdentity)
-	return holder == "" || holder == e.cfg.Identity || time.Since(e.seen) > held
+	ours := holder == e.cfg.Identity && (!e.looked || e.unsure)
+	return holder == "" || ours || time.Since(e.seen) > held
 }
 
 // look reads the Lease.

@@ -197,13 +197,44 @@ func TestALabelOfTheLeaseIsNobodysBusiness(t *testing.T) {
 	require.NotEmpty(t, s.lease().Labels["team"], "the label stays")
 }
 
-func TestALeaseThatIsDeletedEndsTheTermAndTheNextHasAHigherEpoch(t *testing.T) {
+func TestALeaseThatIsDeletedIsMadeAgainWithWhatWasInIt(t *testing.T) {
 	s := newServer(t)
 	first := s.candidate("first")
 	one := first.term()
+	first.says("up to 42")
+	eventually(t, func() bool { return s.lease().Annotations[lease.Annotation] == "up to 42" }, "it is written")
 	s.do(s.rest.Delete().AbsPath(s.path()), "")
-	eventually(t, one.Lost, "the term ends")
-	require.EqualValues(t, 1, first.term().Epoch)
+	eventually(t, func() bool {
+		return s.rest.Get().AbsPath(s.path()).Do(t.Context()).Error() == nil
+	}, "it is there again")
+	require.Equal(t, "up to 42", s.lease().Annotations[lease.Annotation])
+	require.True(t, one.Holds(), "the term goes on")
+	require.NoError(t, first.end())
+	next := s.candidate("second").term()
+	require.EqualValues(t, 1, next.Epoch)
+	require.Equal(t, "up to 42", next.Found)
+}
+
+func TestTwoOfTheSameNameDoNotBothLead(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("same")
+	one := first.term()
+	second := s.candidate("same")
+	two := second.term() // as a process does that takes the place of one that was killed
+	require.EqualValues(t, 1, two.Epoch)
+	eventually(t, one.Lost, "the first one gives way")
+	require.Never(t, func() bool { return two.Lost() || len(first.terms) > 0 }, 2*time.Second, 50*time.Millisecond, "and stays behind")
+}
+
+func TestWhoFollowsKnowsThatThereWasALeader(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	require.False(t, first.term().Before)
+	require.NoError(t, first.end())
+	s.do(s.rest.Patch("application/merge-patch+json").AbsPath(s.path()).Body([]byte(`{"metadata":{"annotations":null}}`)), "")
+	next := s.candidate("second").term()
+	require.True(t, next.Before)
+	require.Empty(t, next.Found)
 }
 
 func TestAWatcherThatCannotWorkLetsAnotherOneLead(t *testing.T) {

@@ -19,7 +19,11 @@ func (e *Election) do(ctx context.Context, r *rest.Request, body, into any) erro
 		}
 		r = r.SetHeader("Content-Type", "application/json").Body(raw)
 	}
-	raw, err := r.SetHeader("Accept", "application/json").Do(ctx).Raw()
+	result := r.SetHeader("Accept", "application/json").Do(ctx)
+	if err := result.Error(); err != nil { // of which Raw does not read the message
+		return err
+	}
+	raw, err := result.Raw()
 	if err != nil {
 		return err
 	}
