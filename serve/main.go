@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/connections"
 	"github.com/kwatchman/kwatchman/internal/settings"
 	"github.com/kwatchman/kwatchman/internal/signature"
 	"github.com/kwatchman/kwatchman/internal/tracing"
@@ -94,7 +95,7 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 	if err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}
-	return Serve(ctx, secured(l), m.count(admitted(signed(tracer.Handler(name, h), keys), tokens)))
+	return Serve(ctx, secured(connections.Refuse(l, maxOpen, slog.Default())), m.count(admitted(signed(tracer.Handler(name, h), keys), tokens)))
 }
 
 func help(w io.Writer, name, prefix string, cfg any) error {

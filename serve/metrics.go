@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/side"
 )
 
 // What a function made of a request.
@@ -162,17 +163,6 @@ func (m *metrics) serve(ctx context.Context) (stop func(), err error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m)
-	server := &http.Server{Handler: mux, ReadTimeout: headerTimeout, WriteTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 16 << 10}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			slog.Error("metrics are not served any more", "error", err)
-		}
-	}()
 	slog.Info("serving metrics", "address", l.Addr().String())
-	return func() {
-		_ = server.Close() // nothing is lost with a broken scrape
-		<-served
-	}, nil
+	return side.Serve(l, mux, slog.Default(), func(err error) { slog.Error("metrics are not served any more", "error", err) }), nil
 }

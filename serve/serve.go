@@ -17,7 +17,8 @@ import (
 // Bounds of the server. The idle time is longer than that of the watcher's
 // client, so that the client never writes into a connection that is closing.
 const (
-	maxInFlight   = 64 // events handled at once; further ones wait
+	maxInFlight   = 64   // events handled at once; further ones wait
+	maxOpen       = 1024 // connections: some watchers, each with as many as it delivers at once
 	maxHeader     = 64 << 10
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = time.Minute
@@ -38,15 +39,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	mux.Handle("/", limit(counted(h, &inFlight, cpus), maxInFlight))
 	mux.HandleFunc("GET /healthz", ok)
 	mux.HandleFunc("GET /readyz", ok)
-	server := &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       bodyTimeout,
-		WriteTimeout:      answerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
-	}
+	server := newServer(mux, headerTimeout, bodyTimeout)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	slog.Info("listening", "address", l.Addr().String())
@@ -68,6 +61,18 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	}
 	slog.Info("stopped")
 	return err
+}
+
+func newServer(h http.Handler, headerTimeout, bodyTimeout time.Duration) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       bodyTimeout,
+		WriteTimeout:      answerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
+	}
 }
 
 func ok(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }

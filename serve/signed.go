@@ -19,7 +19,7 @@ func signed(h http.Handler, keys signature.Keys) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, event.MaxBody+1))
 		if err != nil {
-			http.Error(w, "the body cannot be read", http.StatusBadRequest)
+			http.Error(w, "the body cannot be read", http.StatusRequestTimeout) // another attempt may bring it
 			return
 		}
 		if len(body) > event.MaxBody {

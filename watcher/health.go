@@ -3,7 +3,6 @@ package watcher
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kwatchman/kwatchman/internal/side"
 	"github.com/kwatchman/kwatchman/watcher/config"
 )
 
@@ -79,17 +79,6 @@ func serveHealth(ctx context.Context, addr string, metrics http.Handler, h *heal
 	mux.HandleFunc("GET /healthz", answer(h.alive))
 	mux.HandleFunc("GET /readyz", answer(h.isReady))
 	mux.Handle("GET /metrics", metrics)
-	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("health is not served any more", "error", err)
-		}
-	}()
 	log.Info("serving health", "address", l.Addr().String())
-	return func() {
-		_ = server.Close() // nothing is lost with a broken health check
-		<-served
-	}, nil
+	return side.Serve(l, mux, log, func(err error) { log.Error("health is not served any more", "error", err) }), nil
 }
