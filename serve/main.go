@@ -85,16 +85,16 @@ func run[C any](ctx context.Context, name string, cfg C, build func(C) (event.Ha
 		return err
 	}
 	defer tracer.Close()
-	m := newMetrics(name)
-	stop, err := m.serve(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
 	if err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}
+	m := newMetrics(name)
+	stop, err := m.serve(ctx) // after that, for it says ready
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer stop()
 	return Serve(ctx, secured(connections.Refuse(l, maxOpen, slog.Default())), m.count(admitted(signed(tracer.Handler(name, h), keys), tokens)))
 }
 
@@ -102,7 +102,7 @@ func help(w io.Writer, name, prefix string, cfg any) error {
 	_, _ = fmt.Fprintf(w, "%s is a function of a kwatchman chain: it answers CloudEvents over HTTP.\n\n"+
 		"Settings, as environment variables (default in brackets):\n", name)
 	port := fmt.Sprintf("PORT\twhere to listen; 0 takes a free port (%d)", defaultPort)
-	if err := settings.Usage(w, prefix, cfg, port, "METRICS_PORT\twhere to serve /metrics; 0 takes a free port (nowhere)",
+	if err := settings.Usage(w, prefix, cfg, port, "METRICS_PORT\twhere to serve /metrics, /healthz and /readyz without TLS; 0 takes a free port (nowhere)",
 		"SIGNING_KEY\tkeys that requests have to be signed with (KW_SIGNING_KEY), separated by commas; secrets (no check)",
 		"TOKEN_FILE\tfile with the tokens of which a request has to have one (KW_TOKEN_FILE), one a line; it may be renewed (no check)",
 		"TLS_CERT_FILE, TLS_KEY_FILE\tcertificate and key, as PEM files that may be renewed: serve TLS (no TLS)",

@@ -93,7 +93,7 @@ func TestHelpAndVersionGoToStdout(t *testing.T) {
 			"Settings, as environment variables (default in brackets):\n" +
 			"  ECHO_WAIT                    how long to think (1s)\n" +
 			"  PORT                         where to listen; 0 takes a free port (8080)\n" +
-			"  METRICS_PORT                 where to serve /metrics; 0 takes a free port (nowhere)\n" +
+			"  METRICS_PORT                 where to serve /metrics, /healthz and /readyz without TLS; 0 takes a free port (nowhere)\n" +
 			"  SIGNING_KEY                  keys that requests have to be signed with (KW_SIGNING_KEY), separated by commas; secrets (no check)\n" +
 			"  TOKEN_FILE                   file with the tokens of which a request has to have one (KW_TOKEN_FILE), one a line; it may be renewed (no check)\n" +
 			"  TLS_CERT_FILE, TLS_KEY_FILE  certificate and key, as PEM files that may be renewed: serve TLS (no TLS)\n" +

@@ -146,11 +146,11 @@ func (m *metrics) text() string {
 	return b.String()
 }
 
-// serve answers GET /metrics where METRICS_PORT says, until stop is called;
+// serve answers GET /metrics, and health, where METRICS_PORT says, until stop is called;
 // nowhere if it is not set.
 func (m *metrics) serve(ctx context.Context) (stop func(), err error) {
-	v, ok := os.LookupEnv("METRICS_PORT")
-	if !ok || v == "" {
+	v := os.Getenv("METRICS_PORT")
+	if v == "" {
 		return func() {}, nil
 	}
 	port, err := strconv.ParseUint(v, 10, 16)
@@ -163,6 +163,8 @@ func (m *metrics) serve(ctx context.Context) (stop func(), err error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m)
+	mux.HandleFunc("GET /healthz", ok) // for a probe, which has no certificate
+	mux.HandleFunc("GET /readyz", ok)
 	slog.Info("serving metrics", "address", l.Addr().String())
 	return side.Serve(l, mux, slog.Default(), func(err error) { slog.Error("metrics are not served any more", "error", err) }), nil
 }

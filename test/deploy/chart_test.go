@@ -132,6 +132,7 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"unknown resource":          {`resources: [deploymnts]`, `resources: "deploymnts" is no resource of Kubernetes' own; name a custom resource as plural.group`},
 		"typo in a resource":        {`resources: [{kind: pods, namespace: shop}]`, `at '/resources/0': additional properties 'namespace' not allowed`},
 		"two tokens":                {"token: {secret: {name: a, key: b}}\nwatcher: {settings: {tokenFile: /c}}", `watcher.settings.tokenFile: token.secret is set too; give one of the two`},
+		"two certificates":          {"tls: {secret: a}\nwatcher: {settings: {tlsCaFile: /c}}", `watcher.settings.tlsCaFile: tls.secret is set too; give one of the two`},
 		"a token without key":       {`token: {secret: {name: a}}`, `at '/token/secret': properties 'key' required, if 'name' exists`},
 		"set twice": {
 			"functions: {webhook: {settings: {endpoint: x}, secrets: {endpoint: {name: a, key: b}}}}\nchain: [webhook]",

@@ -79,7 +79,13 @@ func TestHopsWithCertificatesOnBothSides(t *testing.T) {
 	a.issue("function", 100, time.Hour)
 	a.issue("client", 200, time.Hour)
 	a.issue("expired", 300, -time.Minute)
-	url, log := startFunction(t, "log", append(a.serving("function"), "LOG_FORMAT=text")...)
+	url, log := startFunction(t, "log", append(a.serving("function"), "LOG_FORMAT=text", "METRICS_PORT=0")...)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} { // of a probe, which has no certificate
+		resp, err := http.Get(log.address("serving metrics") + path)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, 200, resp.StatusCode, path)
+	}
 	url = strings.Replace(url, "http://", "https://", 1)
 	ca := "KW_TLS_CA_FILE=" + a.path("ca.crt")
 	client := []string{ca, "KW_TLS_CERT_FILE=" + a.path("client.crt"), "KW_TLS_KEY_FILE=" + a.path("client.key")}

@@ -238,9 +238,15 @@ host and port, finds it after another one has come or gone. (list $ name)
 {{- add 1000 (include "kwatchman.port" .) -}}
 {{- end }}
 
-{{/* Probes: of our own functions by HTTP; another handler need not answer GET. (list $ name port) */}}
+{{/*
+Probes: of our own functions by HTTP; another handler need not answer GET. Kubernetes shows no certificate, so with TLS the port of
+the metrics is asked. (list $ name port path)
+*/}}
 {{- define "kwatchman.probe" -}}
-{{- if include "kwatchman.builtIn" (list (index . 0) (index . 1)) -}}
+{{- $of := list (index . 0) (index . 1) -}}
+{{- if include "kwatchman.servesTLS" $of -}}
+httpGet: {path: {{ index . 3 }}, port: {{ if eq (index . 0).Values.mode "sidecar" }}{{ include "kwatchman.metricsPort" $of }}{{ else }}metrics{{ end }}}
+{{- else if include "kwatchman.builtIn" $of -}}
 httpGet: {path: {{ index . 3 }}, port: {{ index . 2 }}}
 {{- else -}}
 tcpSocket: {port: {{ index . 2 }}}
@@ -276,18 +282,21 @@ tcpSocket: {port: {{ index . 2 }}}
 {{- end }}
 
 {{/*
-What each end of a hop has as a file, so that it may be renewed: (list $ "watcher" or "function"). Knative passes no foreign
-headers on.
+What each end of a hop has as files, so that they may be renewed: (list $ "watcher" or "function"). Knative passes no foreign
+headers on, and has certificates of its own.
 */}}
 {{- define "kwatchman.hopEnv" -}}
-{{- range include "kwatchman.hopFiles" . | fromYamlArray }}
+{{- range include "kwatchman.hopVolumesOf" . | fromYamlArray }}
+{{- $volume := .volume }}
+{{- range .files }}
 - name: {{ .variable }}
-  value: /etc/kwatchman-{{ .volume }}/{{ .volume }}
+  value: /etc/kwatchman-{{ $volume }}/{{ .path }}
+{{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "kwatchman.hopMounts" -}}
-{{- range include "kwatchman.hopFiles" . | fromYamlArray }}
+{{- range include "kwatchman.hopVolumesOf" . | fromYamlArray }}
 - name: {{ .volume }}
   mountPath: /etc/kwatchman-{{ .volume }}
   readOnly: true
@@ -295,29 +304,50 @@ headers on.
 {{- end }}
 
 {{- define "kwatchman.hopVolumes" -}}
-{{- range include "kwatchman.hopFiles" . | fromYamlArray }}
+{{- range include "kwatchman.hopVolumesOf" . | fromYamlArray }}
 - name: {{ .volume }}
   secret:
-    secretName: {{ .name | quote }}
-    items: [{key: {{ .key | quote }}, path: {{ .volume }}}]
+    secretName: {{ .secret | quote }}
+    items:
+      {{- range .files }}
+      - {key: {{ .key | quote }}, path: {{ .path }}}
+      {{- end }}
 {{- end }}
 {{- end }}
 
-{{- define "kwatchman.hopFiles" -}}
-{{- $values := (index . 0).Values }}{{ $files := list }}
+{{- define "kwatchman.hopVolumesOf" -}}
+{{- $values := (index . 0).Values }}{{ $watcher := eq (index . 1) "watcher" }}{{ $volumes := list }}
 {{- if ne $values.mode "knative" }}
-{{- if eq (index . 1) "watcher" }}
-{{- with $values.token.secret }}
-{{- if or (hasKey $values.watcher.settings "tokenFile") (hasKey $values.watcher.secrets "tokenFile") }}{{ fail "watcher.settings.tokenFile: token.secret is set too; give one of the two" }}{{ end }}
-{{- $files = append $files (merge (dict "variable" "KW_TOKEN_FILE" "volume" "token") .) }}
+{{- with ternary $values.token.secret ($values.token.accepted | default $values.token.secret) $watcher }}
+{{- $file := dict "variable" (ternary "KW_TOKEN_FILE" "TOKEN_FILE" $watcher) "key" .key "path" (ternary "token" "tokens" $watcher) }}
+{{- $volumes = append $volumes (dict "volume" $file.path "secret" .name "files" (list $file)) }}
 {{- end }}
-{{- else }}
-{{- with $values.token.accepted | default $values.token.secret }}
-{{- $files = append $files (merge (dict "variable" "TOKEN_FILE" "volume" "tokens") .) }}
+{{- with $values.tls.secret }}
+{{- $files := list }}
+{{- range $variable, $key := ternary
+      (dict "KW_TLS_CERT_FILE" "tls.crt" "KW_TLS_KEY_FILE" "tls.key" "KW_TLS_CA_FILE" "ca.crt")
+      (dict "TLS_CERT_FILE" "tls.crt" "TLS_KEY_FILE" "tls.key" "TLS_CLIENT_CA_FILE" "ca.crt") $watcher }}
+{{- $files = append $files (dict "variable" $variable "key" $key "path" $key) }}
+{{- end }}
+{{- $volumes = append $volumes (dict "volume" (ternary "client-tls" "server-tls" $watcher) "secret" (ternary ($values.tls.watcher | default .) . $watcher) "files" $files) }}
+{{- end }}
+{{- end }}
+{{- if $watcher }}
+{{- range $volumes }}
+{{- $of := ternary "token" "tls" (eq .volume "token") }}
+{{- range $key := ternary (list "tokenFile") (list "tlsCertFile" "tlsKeyFile" "tlsCaFile") (eq $of "token") }}
+{{- if or (hasKey $values.watcher.settings $key) (hasKey $values.watcher.secrets $key) }}
+{{- fail (printf "watcher.settings.%s: %s.secret is set too; give one of the two" $key $of) }}
 {{- end }}
 {{- end }}
 {{- end }}
-{{- toYaml $files }}
+{{- end }}
+{{- toYaml $volumes }}
+{{- end }}
+
+{{/* Whether a function serves TLS: (list $ name). */}}
+{{- define "kwatchman.servesTLS" -}}
+{{- if and (index . 0).Values.tls.secret (ne (index . 0).Values.mode "knative") (include "kwatchman.builtIn" .) }}true{{ end }}
 {{- end }}
 
 {{/* Where traces go, in OpenTelemetry's own variables. */}}

@@ -31,9 +31,11 @@ resource:
 {{- $urls := list }}
 {{- range $step := .Values.chain }}
 {{- if contains "://" $step }}{{ $urls = append $urls $step }}
-{{- else if eq $.Values.mode "services" }}{{ $urls = append $urls (printf "http://%s-%s:8080" (include "kwatchman.fullname" $) $step) }}
 {{- else }}
-{{- $urls = append $urls (printf "http://localhost:%s" (include "kwatchman.port" (list $ $step))) }}
+{{- $scheme := ternary "https" "http" (eq (include "kwatchman.servesTLS" (list $ $step)) "true") }}
+{{- $at := printf "localhost:%s" (include "kwatchman.port" (list $ $step)) }}
+{{- if eq $.Values.mode "services" }}{{ $at = printf "%s-%s:8080" (include "kwatchman.fullname" $) $step }}{{ end }}
+{{- $urls = append $urls (printf "%s://%s" $scheme $at) }}
 {{- end }}
 {{- end }}
 {{- join "," $urls | replace "$" "$$" }}
