@@ -120,6 +120,7 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"one port twice":            {`metrics: {port: 8081}`, `port 8081 is wanted twice in one Pod`},
 		"replicas without a Lease":  {"replicas: 2\nlease: {enabled: false}", `replicas: more than one watcher need lease.enabled`},
 		"replicas with a volume":    {"replicas: 2\nstate: {type: volume}", `replicas: only one watcher can have the volume`},
+		"tokens but none to send":   {`token: {accepted: {name: a, key: b}}`, `token.accepted: give token.secret too`},
 		"no replicas":               {`replicas: 0`, `at '/replicas': minimum: got 0, want 1`},
 		"no duration of the Lease":  {`lease: {duration: 15}`, `at '/lease/duration': got number, want string`},
 		"a claim without a volume":  {`state: {existingClaim: mine}`, `state.existingClaim: it is used with state.type=volume`},

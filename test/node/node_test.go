@@ -159,10 +159,12 @@ func (n *node) apply(manifest string) {
 }
 
 func (n *node) values(sink string) []string {
+	// One mode has a volume, the other nothing but the Lease.
+	state := map[string]string{"sidecar": "volume", "services": "emptyDir"}[n.mode]
 	return []string{
 		"--set", "mode=" + n.mode, "--set", "image.registry=kwatchman.test", "--set", "image.tag=v0.0.0-test", "--set", "image.pullPolicy=Never",
 		"--set", "resources={configmaps}", "--set", "namespaces={shop-" + n.mode + "}", "--set", "chain={diff,log,http://" + sink + "/}",
-		"--set", "state.type=volume", "--set", "state.size=1Gi", "--set", "functions.log.settings.format=text",
+		"--set", "state.type=" + state, "--set", "state.size=1Gi", "--set", "functions.log.settings.format=text",
 	}
 }
 

@@ -317,6 +317,7 @@ headers on, and has certificates of its own.
 
 {{- define "kwatchman.hopVolumesOf" -}}
 {{- $values := (index . 0).Values }}{{ $watcher := eq (index . 1) "watcher" }}{{ $volumes := list }}
+{{- if and $values.token.accepted (not $values.token.secret) }}{{ fail "token.accepted: give token.secret too, or the watcher has no token to send" }}{{ end }}
 {{- if ne $values.mode "knative" }}
 {{- with ternary $values.token.secret ($values.token.accepted | default $values.token.secret) $watcher }}
 {{- $file := dict "variable" (ternary "KW_TOKEN_FILE" "TOKEN_FILE" $watcher) "key" .key "path" (ternary "token" "tokens" $watcher) }}
