@@ -181,7 +181,7 @@ func (t *term) newRun(ctx context.Context, cfg *config.Config, ch *chain.Chain) 
 
 // reach asks the API server all that a start needs to know.
 func (t *term) reach(ctx context.Context, cfg *config.Config) (*follower, error) {
-	api, served, p, err := survey(ctx, cfg, t.followed())
+	api, served, p, err := survey(ctx, cfg, followed(t.state))
 	if err != nil {
 		return nil, err
 	}
@@ -213,9 +213,9 @@ func (t *term) reach(ctx context.Context, cfg *config.Config) (*follower, error)
 }
 
 // followed is the version that each place is, or was, followed in.
-func (t *term) followed() map[client.Place]schema.GroupVersionResource {
+func followed(st *state.State) map[client.Place]schema.GroupVersionResource {
 	out := map[client.Place]schema.GroupVersionResource{}
-	kept, _ := t.state.Kept()
+	kept, _ := st.Kept()
 	for _, k := range kept {
 		out[k.Place()] = k.Resource
 	}
@@ -224,12 +224,7 @@ func (t *term) followed() map[client.Place]schema.GroupVersionResource {
 
 // plan is what a run watches, as far as it is served when it begins.
 func (f *follower) plan() *plan.Plan {
-	current := map[client.Place]schema.GroupVersionResource{}
-	kept, _ := f.state.Kept()
-	for _, k := range kept {
-		current[k.Place()] = k.Resource
-	}
-	return plan.Of(f.cfg, f.served, current)
+	return plan.Of(f.cfg, f.served, followed(f.state))
 }
 
 // takeOver begins where the leader before has ended.
