@@ -160,3 +160,21 @@ func TestAnInvalidConfigurationIsRefusedInOneLineAndTheOneBeforeGoesOn(t *testin
 	require.Equal(t, 0, w.stop())
 	require.Zero(t, w.count("changes lost"))
 }
+
+func TestAnEndpointThatHangsDoesNotKeepAConfigurationWaiting(t *testing.T) {
+	t.Parallel() // most of it waits
+	c := newCluster(t)
+	s := newSink(t, func(s *sink, w http.ResponseWriter, e event.Event) bool {
+		hang(s, w, e)
+		return false
+	})
+	other := newSink(t, nil)
+	file := newMounted(t, configText([]string{s.URL}, "configmap"))
+	w := c.startWatcher("KW_CONFIG_FILE="+file.path(), "KW_TIMEOUT=10m")
+	c.create(configMaps, configMap("hangs", nil))
+	eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.attempts == 1 }, "it hangs")
+	file.set(configText([]string{other.URL}, "configmap"))
+	eventually(t, func() bool { return len(other.got()) == 1 }, "the new endpoint has it")
+	w.await("an endpoint does not answer, going over without it: what it was asked is repeated")
+	require.Equal(t, 0, w.stop())
+}
