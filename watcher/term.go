@@ -37,6 +37,8 @@ type term struct {
 	state *state.State
 	zip   *object.Compressor
 	chain atomic.Pointer[chain.Chain] // of the run at work
+
+	delivered, givenUp int64 // by the chains of earlier runs
 }
 
 // run is a configuration at work.
@@ -271,6 +273,7 @@ func (t *term) work(ctx context.Context, r *run) (*run, error) {
 		if next == nil {
 			return r, t.stopped(ctx, r, err, <-written)
 		}
+		t.count(r.chain)
 		next.chain.Resume(r.chain)
 		t.chain.Store(next.chain)
 		r.letters.close()
@@ -295,9 +298,16 @@ func (t *term) stopped(ctx context.Context, r *run, err, failed error) error {
 	case left > 0:
 		t.log.Error("changes lost", "error", fmt.Sprintf("%d changes were not delivered before the stop", left))
 	}
-	done, givenUp := r.chain.Counts()
-	t.log.Info("stopped", "delivered", done, "givenUp", givenUp)
+	t.count(r.chain)
+	t.log.Info("stopped", "delivered", t.delivered, "givenUp", t.givenUp)
 	return err
+}
+
+// count adds what a chain that has ended came to.
+func (t *term) count(ch *chain.Chain) {
+	delivered, givenUp := ch.Counts()
+	t.delivered += delivered
+	t.givenUp += givenUp
 }
 
 // deliver follows and delivers until whole ends, a source cannot do its work,
