@@ -25,14 +25,18 @@ func (f *follower) prepare(ctx context.Context) error {
 			f.since[name] = f.served.Time.Unix()
 		}
 	}
-	f.resources = map[client.Place]client.Resource{}
+	f.resources, f.from = map[client.Place]client.Resource{}, map[client.Place]string{}
 	for _, place := range p.Sorted() {
 		entry := p.Places[place]
 		w := f.newWatch(place, entry)
 		if _, ok := since[nameOf(&w)]; !ok && f.cfg.Initial != "emit" {
 			w.Old = state.Always // its name is new
 		}
-		f.add(w.Adopt(kept), entry.Resource)
+		w = w.Adopt(kept)
+		if f.tookOver && w.Version == "" {
+			f.from[place] = newest(kept, &w)
+		}
+		f.add(w, entry.Resource)
 	}
 	for _, k := range kept {
 		if _, ok := f.resources[k.Place()]; ok {
@@ -46,6 +50,17 @@ func (f *follower) prepare(ctx context.Context) error {
 		f.sayForgotten(&k)
 	}
 	return f.state.Start(ctx, f.begin, f.since)
+}
+
+// newest is the newest version that something of a watch was followed to. A list
+// of then is no older than what was seen, and what comes after it can be watched.
+func newest(kept []state.Watch, w *state.Watch) (version string) {
+	for _, k := range kept {
+		if k.Overlaps(w) && k.Version != "" && (version == "" || later(k.Version, version)) {
+			version = k.Version
+		}
+	}
+	return version
 }
 
 func (f *follower) add(w state.Watch, r client.Resource) {

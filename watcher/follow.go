@@ -35,7 +35,9 @@ type follower struct {
 
 	own string // the key of the Lease of this watcher, if there is one
 
-	begin     []state.Watch // where the sources of the start go on
+	begin     []state.Watch           // where the sources of the start go on
+	tookOver  bool                    // from another leader, seconds ago
+	from      map[client.Place]string // where those are listed then that do not go on
 	resources map[client.Place]client.Resource
 	started   bool // the sources of the start are launched
 
@@ -253,7 +255,7 @@ func (f *follower) launch(ctx context.Context, end context.CancelCauseFunc, w st
 		Scope: state.Scope{
 			Cluster: f.cfg.ClusterName, Resource: w.Resource, Kind: w.Kind, SkipNoise: f.cfg.SkipNoise,
 		},
-		Watch: w, State: f.state, Apply: f.applier(place), FieldSelector: fieldSelector(f.cfg, w.Fields, w.Namespaced),
+		Watch: w, From: f.startFrom(place), State: f.state, Apply: f.applier(place), FieldSelector: fieldSelector(f.cfg, w.Fields, w.Namespaced),
 		Own:     f.ownAt(place),
 		Patient: f.started || !f.serves(place.GroupResource), Redactor: f.redactor, Compressor: f.zip,
 		Synced:    func() { f.pending.done(r) },
@@ -274,6 +276,14 @@ func (f *follower) launch(ctx context.Context, end context.CancelCauseFunc, w st
 			end(err)
 		}
 	}()
+}
+
+// startFrom is the version to list a place at when the run begins; empty: the newest.
+func (f *follower) startFrom(place client.Place) string {
+	if f.started {
+		return ""
+	}
+	return f.from[place]
 }
 
 // ownAt is the key of what this watcher itself writes at a place.

@@ -77,6 +77,7 @@ func (t *takeover) run(ctx context.Context, term *lease.Term) error {
 		return err
 	}
 	t.state.Follow(found)
+	t.tookOver = true
 	t.log.Info("taken over", "epoch", term.Epoch, "watches", len(found.Watches), "took", time.Since(t.began).Round(time.Millisecond).String())
 	return nil
 }

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -135,4 +137,40 @@ func (c *cluster) versionOf(name string) string {
 	o, err := c.client.Resource(configMaps).Namespace(c.namespace).Get(context.Background(), name, metav1.GetOptions{})
 	require.NoError(c.t, err)
 	return o.GetResourceVersion()
+}
+
+// TestFaultTakeoverByAnotherConfiguration has the next leader watch more, and less,
+// than the one that is killed.
+func TestFaultTakeoverByAnotherConfiguration(t *testing.T) {
+	faults(t)
+	for name, scopes := range map[string][2]string{
+		"a namespace, then all": {"KW_NAMESPACE=%s", "KW_NAMESPACE="},
+		"all, then a namespace": {"KW_NAMESPACE=", "KW_NAMESPACE=%s"},
+		"other selectors":       {"KW_LABEL_SELECTOR=", "KW_LABEL_SELECTOR=app!=none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const objects = 20
+			c := newCluster(t)
+			l, s := newLedger(c), newSink(t, nil)
+			l.createAll(t, objects)
+			l.baseline()
+			scope := func(i int) string { return strings.Replace(scopes[i], "%s", c.namespace, 1) }
+			first := start(t, "watcher", c.leaseEnv(s.URL, "KW_RESOURCES=cm", scope(0))...)
+			first.await("ready")
+			second := start(t, "watcher", c.leaseEnv(s.URL, "KW_RESOURCES=cm", scope(1))...)
+			second.await("standing by")
+			changed := make(chan struct{})
+			go func() {
+				defer close(changed)
+				l.updateAll(t, objects, 300, 300*time.Millisecond)
+			}()
+			eventually(t, func() bool { return len(s.got()) > 50 }, "the first one sends")
+			first.kill()
+			<-changed
+			eventually(t, func() bool { return l.missing(s, false) == 0 }, "everything arrives")
+			require.Equal(t, 0, second.stop())
+			kept, _ := ordered(t, s.got())
+			judged(t, "leader killed, the next one has another configuration", name, l.judge(kept, false))
+		})
+	}
 }

@@ -69,6 +69,7 @@ type listWatch struct {
 	watched  bool      // a watch has been opened before
 	opened   bool      // and since takeWatched
 	reported bool      // the first list has been reported
+	past     bool      // the last List answered with a state of the past
 	closed   bool
 	streams  sync.WaitGroup
 }
@@ -108,12 +109,28 @@ func (lw *listWatch) openList(ctx context.Context, opts metav1.ListOptions) (io.
 			past.ResourceVersion, past.ResourceVersionMatch = oldest, metav1.ResourceVersionMatchExact
 			body, err := lw.open(ctx, past)
 			if err == nil {
+				lw.answeredPast()
 				return body, nil
 			}
 			lw.log.Debug("the state where the API server's history begins cannot be listed", "version", oldest, "error", err)
 		}
 	}
 	return lw.open(ctx, opts)
+}
+
+func (lw *listWatch) answeredPast() {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	lw.past = true
+}
+
+// takePast tells, once, that the list just given was of the past.
+func (lw *listWatch) takePast() bool {
+	lw.mu.Lock()
+	defer lw.mu.Unlock()
+	p := lw.past
+	lw.past = false
+	return p
 }
 
 // takeOldest gives, once, where the server's history begins.

@@ -74,6 +74,7 @@ func (r *recorder) Replace(items []any, version string) error {
 	case s.lw.wasReported():
 		s.cfg.Metrics.Relisted(s.resource)
 		s.log.Warn("the API server's history is gone, so the objects are listed: changes in between are merged")
+	case s.lw.takePast(): // nothing is merged
 	case w.All || len(w.Only) > 0: // another version, other namespaces, or a start amid a comparison
 		s.log.Warn("the objects are listed and compared with what was seen: changes in between are merged")
 	}

@@ -30,6 +30,9 @@ type Config struct {
 	Scope  state.Scope
 	// Watch is what to follow, and how far that has been done.
 	Watch state.Watch
+	// From is the version to list the objects at, if Watch has none and the API
+	// server still has that one: all that comes later is watched. Empty: the newest.
+	From string
 	// FieldSelector is Watch's, with the namespaces to leave out.
 	FieldSelector string
 	State         *state.State
@@ -77,7 +80,7 @@ func New(cfg Config) *Source {
 	s.lw = &listWatch{
 		client: cfg.Client, path: client.Path(cfg.Scope.Resource, cfg.Watch.Namespace),
 		labelSelector: cfg.Watch.Labels, fieldSelector: cfg.FieldSelector,
-		version: cfg.Watch.Version,
+		version: cfg.Watch.Version, oldest: cfg.From,
 	}
 	resource := cfg.Scope.Resource.GroupResource().String()
 	cfg.Metrics.Watching(resource)
