@@ -62,7 +62,7 @@ faults = KWATCHMAN_FAULTS=$(1) KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/clust
 
 # Side by side, for the burst mostly waits: a message a second.
 .PHONY: test-faults break-things burst
-test-faults: bin/cluster ## break things on a real API server and count what arrives (10 minutes)
+test-faults: bin/cluster ## break things on a real API server and count what arrives (11 minutes)
 	@$(MAKE) --no-print-directory -j2 break-things burst
 break-things: bin/cluster
 	$(call faults,short,60m)
