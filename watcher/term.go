@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kwatchman/kwatchman/internal/pause"
 	"github.com/kwatchman/kwatchman/watcher/chain"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -150,16 +151,7 @@ func (t *term) firstRun(ctx context.Context, cfg *config.Config, ch *chain.Chain
 			return nil, err
 		}
 		t.log.Warn("the API server cannot be followed, trying again", "error", err)
-		pause(ctx, reachPause)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+		_ = pause.For(ctx, reachPause)
 	}
 }
 

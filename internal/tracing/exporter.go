@@ -16,6 +16,7 @@ import (
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/kwatchman/kwatchman/internal/pause"
 	"github.com/kwatchman/kwatchman/internal/seldom"
 	"github.com/kwatchman/kwatchman/internal/unreached"
 )
@@ -111,11 +112,7 @@ func (e *exporter) send(ctx context.Context, body []byte) error {
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < after {
 			return err
 		}
-		timer := time.NewTimer(after)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if pause.For(ctx, after) != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kwatchman/kwatchman/internal/pause"
 	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
@@ -52,7 +53,7 @@ func Load(ctx context.Context, cfg Config, each func(objects []*object.Object, f
 			return ctx.Err()
 		case apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) && future < futureAttempts:
 			future++
-			sleep(ctx, backoff.Step())
+			_ = pause.For(ctx, backoff.Step())
 			continue
 		case unloadable(err):
 			return &GoneError{s.explain(err)}
@@ -61,7 +62,7 @@ func Load(ctx context.Context, cfg Config, each func(objects []*object.Object, f
 				s.log.Warn("the state of before cannot be listed, trying again", "error", s.explain(err))
 			}
 			failed = true
-			sleep(ctx, backoff.Step())
+			_ = pause.For(ctx, backoff.Step())
 			continue
 		}
 		if err := each(objects, first); err != nil {

@@ -18,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/internal/pause"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
@@ -211,11 +212,11 @@ func (s *Source) Run(ctx context.Context) error {
 		if s.lw.takeWatched() && time.Since(started) > time.Second {
 			backoff = newBackoff()
 		}
-		pause := backoff.Step()
+		d := backoff.Step()
 		if apierrors.IsNotFound(err) {
-			pause = min(pause, 2*time.Second) // a cheap question, and it may be served again at any time
+			d = min(d, 2*time.Second) // a cheap question, and it may be served again at any time
 		}
-		sleep(ctx, pause)
+		_ = pause.For(ctx, d)
 	}
 	return store.err
 }
@@ -231,15 +232,6 @@ func (s *Source) reflector(store cache.ReflectorStore) *cache.Reflector {
 // comes back finds its watchers within seconds, but not all in one instant.
 func newBackoff() *wait.Backoff {
 	return &wait.Backoff{Duration: 200 * time.Millisecond, Cap: 15 * time.Second, Steps: 10, Factor: 2, Jitter: 0.5}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // final tells whether the API server's answer is one that waiting cannot mend.
