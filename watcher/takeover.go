@@ -46,8 +46,7 @@ func (t *takeover) run(ctx context.Context, term *lease.Term) error {
 	}
 	own := t.state.Epoch() >= 0 && t.state.Epoch() == term.Epoch-1
 	if term.Found == "" && term.Before && !own {
-		with := t.alone()
-		t.fallBack("", "", errors.New("the Lease has no watermarks: they were removed, or nobody led for long enough to write them"), with)
+		t.fallBack("", "", errors.New("the Lease has no watermarks: they were removed, or nobody led for long enough to write them"), t.alone())
 	}
 	if own || len(found.Watches) == 0 {
 		t.state.Follow(found)
@@ -82,21 +81,13 @@ func (t *takeover) run(ctx context.Context, term *lease.Term) error {
 	return nil
 }
 
-// alone counts a takeover of nothing, and says what there is to compare with.
+// alone is what there is to compare with where nothing is taken over.
 func (t *takeover) alone() string {
 	if watches, _ := t.state.Kept(); len(watches) > 0 {
-		t.metrics.TakenOver(metrics.FromState)
-		return ownState
+		return metrics.FromState
 	}
-	t.metrics.TakenOver(metrics.FromBaseline)
-	return baseline
+	return metrics.FromBaseline
 }
-
-// What a takeover may fall back to.
-const (
-	ownState = "what this watcher saw last"
-	baseline = "a baseline"
-)
 
 // load lists the objects of all watches.
 func (t *takeover) load(ctx context.Context, marks []state.Mark) error {
@@ -133,7 +124,7 @@ func (t *takeover) loadOne(ctx context.Context, m state.Mark) error {
 	if ok && m.Seen != "" {
 		w.Version = m.Seen
 		if err = t.list(ctx, w, &replaced); err == nil {
-			t.fallBack(w.Place().String(), w.Namespace, gone, "what the leader before saw last, and what waited there is not told")
+			t.fallBack(w.Place().String(), w.Namespace, gone, metrics.FromSeen)
 		}
 	}
 	if again, ok := errors.AsType[*source.GoneError](err); ok {
@@ -147,9 +138,7 @@ func (t *takeover) loadOne(ctx context.Context, m state.Mark) error {
 	defer t.mu.Unlock()
 	t.kept[w.Place()] = w
 	t.own[w.Place()] = span{m.Version, w.Version} // what is later comes again
-	if gone != nil {
-		t.metrics.TakenOver(metrics.FromSeen)
-	} else {
+	if gone == nil {
 		t.metrics.TakenOver(metrics.FromWatermark)
 	}
 	return nil
@@ -188,26 +177,29 @@ func (t *takeover) resource(w state.Watch) (client.Resource, bool) {
 func (t *takeover) notLoaded(m state.Mark, why error, replaced bool) {
 	place := m.Place()
 	t.mu.Lock()
-	_, own := t.kept[place]
-	with := ownState
-	if own = own && !replaced; !own {
+	from := metrics.FromState
+	if _, own := t.kept[place]; !own || replaced {
 		w := m.Watch
 		w.Version, w.All, w.But, w.Only, w.Old = "", false, nil, nil, m.At
-		t.kept[place], with = w, baseline
+		t.kept[place], from = w, metrics.FromBaseline
 	}
 	t.own[place] = span{after: m.Version}
 	t.mu.Unlock()
-	t.fallBack(place.String(), place.Namespace, why, with)
-	if own {
-		t.metrics.TakenOver(metrics.FromState)
-	} else {
-		t.metrics.TakenOver(metrics.FromBaseline)
-	}
+	t.fallBack(place.String(), place.Namespace, why, from)
 }
 
-func (t *takeover) fallBack(resource, namespace string, why error, with string) {
+// comparedWith says in words what a takeover falls back to.
+var comparedWith = map[string]string{
+	metrics.FromSeen:     "what the leader before saw last, and what waited there is not told",
+	metrics.FromState:    "what this watcher saw last",
+	metrics.FromBaseline: "a baseline",
+}
+
+// fallBack says and counts that something is not taken over from its watermark.
+func (t *takeover) fallBack(resource, namespace string, why error, from string) {
+	t.metrics.TakenOver(from)
 	t.log.Error("the state that the leader before has left cannot be read: some changes since then may be missing",
-		"resource", resource, "namespace", namespace, "comparedWith", with, "error", why)
+		"resource", resource, "namespace", namespace, "comparedWith", comparedWith[from], "error", why)
 }
 
 // wanted tells whether a change that waits here is still to be sent: not if it was
