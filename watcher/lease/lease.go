@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
+	"github.com/kwatchman/kwatchman/internal/pause"
 	"github.com/kwatchman/kwatchman/internal/seldom"
 	"github.com/kwatchman/kwatchman/internal/unreached"
 	"github.com/kwatchman/kwatchman/watcher/client"
@@ -195,18 +196,9 @@ func (e *Election) Run(ctx context.Context, lead func(context.Context, *Term) er
 				return err
 			}
 		}
-		wait(ctx, e.pause()/2+rand.N(e.pause())) //nolint:gosec // jitter is no secret
+		_ = pause.For(ctx, e.pause()/2+rand.N(e.pause())) //nolint:gosec // jitter is no secret
 	}
 	return nil
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // reign holds the Lease while lead is at work.
@@ -244,26 +236,13 @@ func (e *Election) reign(ctx context.Context, t *Term, lead func(context.Context
 	}
 }
 
-// renew says that this watcher still leads. Another one's name in the Lease, or
-// a Lease that is gone, ends the term.
+// renew says that this watcher still leads. Another one's name in the Lease ends
+// the term.
 func (e *Election) renew(ctx context.Context, t *Term) {
 	asked := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, min(attemptTimeout, max(t.left(), time.Millisecond)))
 	defer cancel()
-	err := e.write(bounded, t, e.cfg.Identity)
-	if apierrors.IsConflict(err) { // somebody wrote to it, perhaps a label
-		if err = e.look(bounded); err == nil {
-			if e.holds(t) {
-				err = e.write(bounded, t, e.cfg.Identity)
-			} else {
-				err = apierrors.NewConflict(Resource, e.cfg.Name, errors.New("another watcher leads"))
-			}
-		}
-	}
-	if apierrors.IsNotFound(err) { // somebody deleted it, and nobody leads yet
-		e.log.Warn("the Lease was deleted, making it again", "epoch", t.Epoch)
-		err = e.create(bounded, t)
-	}
+	err := e.keep(bounded, t, e.cfg.Identity)
 	switch {
 	case err == nil:
 		t.mu.Lock()
@@ -273,6 +252,25 @@ func (e *Election) renew(ctx context.Context, t *Term) {
 		t.lose()
 	}
 	_ = e.note(ctx, err)
+}
+
+// keep writes the Lease of a term, whatever others than watchers have done to it:
+// somebody may have written a label, or deleted it.
+func (e *Election) keep(ctx context.Context, t *Term, holder string) error {
+	err := e.write(ctx, t, holder)
+	if apierrors.IsConflict(err) {
+		if err = e.look(ctx); err == nil && !e.holds(t) {
+			return apierrors.NewConflict(Resource, e.cfg.Name, errors.New("another watcher leads"))
+		}
+		if err == nil {
+			err = e.write(ctx, t, holder)
+		}
+	}
+	if apierrors.IsNotFound(err) {
+		e.log.Warn("the Lease was deleted, making it again", "epoch", t.Epoch)
+		err = e.create(ctx, t, holder)
+	}
+	return err
 }
 
 // lost tells whether another watcher has the Lease.
@@ -298,11 +296,7 @@ func (e *Election) holds(t *Term) bool {
 func (e *Election) release(ctx context.Context, t *Term) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	err := e.write(ctx, t, "")
-	if apierrors.IsConflict(err) && e.look(ctx) == nil && e.holds(t) {
-		err = e.write(ctx, t, "")
-	}
-	if err != nil {
+	if err := e.keep(ctx, t, ""); err != nil {
 		e.log.Warn("the Lease is not given back, it has to expire", "error", e.explain(err))
 		return
 	}
@@ -364,7 +358,7 @@ func (e *Election) try(ctx context.Context) (*Term, error) {
 	switch {
 	case apierrors.IsNotFound(err):
 		t.Epoch, t.Before = e.epoch+1, e.epoch >= 0
-		err = e.create(ctx, t)
+		err = e.create(ctx, t, e.cfg.Identity)
 	case err != nil:
 		return nil, err
 	case !e.free():
@@ -410,10 +404,10 @@ func (e *Election) look(ctx context.Context) error {
 	return nil
 }
 
-func (e *Election) create(ctx context.Context, t *Term) error {
+func (e *Election) create(ctx context.Context, t *Term, holder string) error {
 	l := &coordination.Lease{}
 	l.APIVersion, l.Kind, l.Name, l.Namespace = "coordination.k8s.io/v1", "Lease", e.cfg.Name, e.cfg.Namespace
-	e.fill(l, t, e.cfg.Identity)
+	e.fill(l, t, holder)
 	var made coordination.Lease
 	if err := e.do(ctx, e.cfg.Client.Post().AbsPath(e.path), l, &made); err != nil {
 		return err

@@ -266,3 +266,14 @@ func TestAnElectionThatShowsNoLifeIsStuck(t *testing.T) {
 	require.Empty(t, first.e.Stuck(time.Now()))
 	require.Contains(t, first.e.Stuck(time.Now().Add(2*time.Minute)), "has not been looked at")
 }
+
+func TestWhatIsLeftAtTheEndSurvivesThatTheLeaseWasDeleted(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	first.term()
+	first.says("up to 42")
+	s.do(s.rest.Delete().AbsPath(s.path()), "")
+	require.NoError(t, first.end())
+	require.Equal(t, "up to 42", s.lease().Annotations[lease.Annotation])
+	require.Empty(t, *s.lease().Spec.HolderIdentity, "it is free")
+}
