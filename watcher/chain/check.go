@@ -35,7 +35,7 @@ func (c *Chain) Check(ctx context.Context) []Checked {
 			checked.Where = "sink"
 		}
 		if err := s.connect(ctx); err != nil {
-			checked.Err = errors.New(s.say(cause(err).Error()))
+			checked.Err = errors.New(s.sanitize(cause(err).Error()))
 		}
 		out = append(out, checked)
 	}

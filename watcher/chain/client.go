@@ -149,9 +149,9 @@ func cause(err error) error {
 	return err
 }
 
-// say makes one short line of what an endpoint or the network said, without
+// sanitize makes one short line of what an endpoint or the network said, without
 // what of the step's URL may be a secret.
-func (s *step) say(text string) string {
+func (s *step) sanitize(text string) string {
 	const most = 300
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

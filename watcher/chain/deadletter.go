@@ -140,7 +140,7 @@ func (p *Post) Name() string { return p.step.dest }
 func (p *Post) Put(ctx context.Context, e *event.Event) error {
 	_, _, err := p.step.attempt(ctx, e)
 	if err != nil {
-		return fmt.Errorf("%s", p.step.say(err.Error()))
+		return fmt.Errorf("%s", p.step.sanitize(err.Error()))
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (p *Post) Put(ctx context.Context, e *event.Event) error {
 // Check connects to the endpoint and sends nothing.
 func (p *Post) Check(ctx context.Context) error {
 	if err := p.step.connect(ctx); err != nil {
-		return errors.New(p.step.say(cause(err).Error()))
+		return errors.New(p.step.sanitize(cause(err).Error()))
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ const (
 // work delivers the first item of a lane as far as it gets.
 func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int64) {
 	var e *event.Event     // input of the step that is next; built when it is needed
+	var admitted generation
 	for ctx.Err() == nil { // else Run reports what is left
 		busy.Store(time.Now().UnixNano())
 		if c.cfg.Holds != nil && !c.cfg.Holds() {
@@ -49,7 +50,8 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 		}
 		s := c.steps[d.step]
 		if d.dead == nil {
-			if wait := s.admit(); wait > 0 {
+			var wait time.Duration
+			if admitted, wait = s.breaker.admit(); wait > 0 {
 				c.park(l, d, e, wait)
 				return
 			}
@@ -57,7 +59,7 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 		if e == nil {
 			var err error
 			if e, err = c.input(d); err != nil { // nothing to put into the dead letter
-				s.attempted(err)
+				s.breaker.settle(admitted, false)
 				c.report(ctx, d, e, err, "")
 				c.finish(l, d)
 				return
@@ -74,9 +76,9 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 		d.attempts++
 		next, err := s.call(ctx, e, d.attempts)
 		if f, ok := errors.AsType[*failure](err); ok && f.pause > 0 {
-			s.pause(f.pause)
+			s.breaker.pause(f.pause)
 		} else {
-			s.attempted(err)
+			s.breaker.settle(admitted, err == nil)
 		}
 		switch {
 		case err != nil && ctx.Err() != nil:

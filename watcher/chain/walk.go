@@ -42,11 +42,11 @@ func (c *Chain) Walk(ctx context.Context, e *event.Event, from int, remote bool,
 		}
 		began := time.Now()
 		next, reason, err := s.attempt(ctx, e)
-		o.Took, o.Next, o.Reason = time.Since(began), next, s.say(reason)
+		o.Took, o.Next, o.Reason = time.Since(began), next, s.sanitize(reason)
 		if f, failed := errors.AsType[*failure](err); failed {
-			o.Err, o.Status, o.Permanent, o.Pause = errors.New(s.say(f.reason)), f.status, f.permanent, f.pause
+			o.Err, o.Status, o.Permanent, o.Pause = errors.New(s.sanitize(f.reason)), f.status, f.permanent, f.pause
 		} else if err != nil {
-			o.Err = fmt.Errorf("%s", s.say(err.Error()))
+			o.Err = fmt.Errorf("%s", s.sanitize(err.Error()))
 		}
 		each(o)
 		if o.Err != nil {
