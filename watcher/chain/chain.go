@@ -118,7 +118,7 @@ func New(cfg Config) (*Chain, error) {
 	if len(cfg.Steps) == 0 {
 		return nil, errors.New("the chain has no steps")
 	}
-	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(cfg.Concurrency), busy: make([]atomic.Int64, cfg.Concurrency)}
+	c := &Chain{cfg: cfg, log: cfg.Logger, queue: newQueue(), busy: make([]atomic.Int64, cfg.Concurrency)}
 	for i, target := range cfg.Steps {
 		s, err := newStep(i+1, target, cfg)
 		if err != nil {
@@ -148,12 +148,12 @@ func (c *Chain) Steps() []string {
 }
 
 // Push queues an item for delivery.
-func (c *Chain) Push(item Item) { c.queue.push(&delivery{item: item, since: time.Now()}) }
+func (c *Chain) Push(item Item) { c.queue.add(&delivery{item: item, since: time.Now()}) }
 
 // PushAt queues an item whose event is the input of a later step: 0 is the
 // first.
 func (c *Chain) PushAt(item Item, step int) {
-	c.queue.push(&delivery{item: item, first: step, step: step, since: time.Now()})
+	c.queue.add(&delivery{item: item, first: step, step: step, since: time.Now()})
 }
 
 // StepOf is the index of the step that a dead letter names: the one at its place
@@ -211,19 +211,20 @@ func (c *Chain) Stuck(now time.Time) string {
 // returns how many items are not done. If they end with the process, each of
 // them is logged, and put into the dead letter while there is time.
 func (c *Chain) Run(ctx context.Context) (left int) {
-	stop := context.AfterFunc(ctx, c.queue.abort)
+	stop := context.AfterFunc(ctx, c.queue.shutDown)
 	defer stop()
 	var workers sync.WaitGroup
 	for i := range c.busy {
 		workers.Go(func() {
-			for l, d := c.queue.next(); l != nil; l, d = c.queue.next() {
-				c.work(ctx, l, d, &c.busy[i])
+			r := roleOf(i, len(c.busy))
+			for d := c.queue.get(r); d != nil; d = c.queue.get(r) {
+				c.work(ctx, d, &c.busy[i])
 				c.busy[i].Store(0)
 			}
 		})
 	}
 	workers.Wait()
-	c.queue.abort() // ctx may have ended just now; no timer outlives Run
+	c.queue.shutDown() // ctx may have ended just now; no timer outlives Run
 	for _, s := range c.steps {
 		s.close()
 	}
@@ -237,4 +238,10 @@ func (c *Chain) Run(ctx context.Context) (left int) {
 // Close lets Run come to its end. Without durable items, what waits for its next
 // attempt gets it at once, and further ones every second until Run's context
 // ends; only a pause that an endpoint asked for is kept.
-func (c *Chain) Close() { c.queue.close(c.cfg.Durable) }
+func (c *Chain) Close() {
+	if c.cfg.Durable {
+		c.queue.shutDown()
+		return
+	}
+	c.queue.shutDownWithDrain()
+}

@@ -31,10 +31,10 @@ const noAnswer = -1
 
 // bury puts an item that is given up into the dead letter, or lets its lane
 // sleep until that may take it.
-func (c *Chain) bury(ctx context.Context, l *lane, d *delivery, e *event.Event) {
+func (c *Chain) bury(ctx context.Context, d *delivery, e *event.Event) {
 	if c.dead == nil {
 		c.report(ctx, d, e, d.dead, "")
-		c.finish(l, d)
+		c.finish(d)
 		return
 	}
 	name := c.dead.Name()
@@ -42,7 +42,7 @@ func (c *Chain) bury(ctx context.Context, l *lane, d *delivery, e *event.Event) 
 	switch {
 	case err == nil:
 		c.report(ctx, d, e, d.dead, name)
-		c.finish(l, d)
+		c.finish(d)
 	case ctx.Err() != nil: // broken off
 	default:
 		if c.said.Due() {
@@ -50,7 +50,7 @@ func (c *Chain) bury(ctx context.Context, l *lane, d *delivery, e *event.Event) 
 			c.log.WarnContext(ctx, "dead letter fails, the change stays in the queue", "id", id, "deadLetter", name, "error", err)
 		}
 		d.failures++
-		c.park(l, d, e, c.backoff(d.failures))
+		c.park(d, e, c.backoff(d.failures))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // else to the queue.
 type delivery struct {
 	item     Item
+	lane     *lane           // set when it is added to the queue
 	since    time.Time       // when it was queued
 	first    int             // index of the step that the item's event is the input of
 	step     int             // index of the step that is next
@@ -35,24 +36,24 @@ const (
 )
 
 // work delivers the first item of a lane as far as it gets.
-func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int64) {
-	var e *event.Event     // input of the step that is next; built when it is needed
+func (c *Chain) work(ctx context.Context, d *delivery, busy *atomic.Int64) {
+	var e *event.Event // input of the step that is next; built when it is needed
 	var admitted generation
 	for ctx.Err() == nil { // else Run reports what is left
 		busy.Store(time.Now().UnixNano())
 		if c.cfg.Holds != nil && !c.cfg.Holds() {
-			c.queue.abort()
+			c.queue.shutDown()
 			return
 		}
 		if d.step == len(c.steps) {
-			c.succeed(l, d, e, delivered)
+			c.succeed(d, e, delivered)
 			return
 		}
 		s := c.steps[d.step]
 		if d.dead == nil {
 			var wait time.Duration
 			if admitted, wait = s.breaker.admit(); wait > 0 {
-				c.park(l, d, e, wait)
+				c.park(d, e, wait)
 				return
 			}
 		}
@@ -61,13 +62,13 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 			if e, err = c.input(d); err != nil { // nothing to put into the dead letter
 				s.breaker.settle(admitted, false)
 				c.report(ctx, d, e, err, "")
-				c.finish(l, d)
+				c.finish(d)
 				return
 			}
 		}
 		ctx := d.trace.Context(ctx, e)
 		if d.dead != nil {
-			c.bury(ctx, l, d, e)
+			c.bury(ctx, d, e)
 			return
 		}
 		if d.step == 0 && d.attempts == 0 && c.record != nil {
@@ -84,7 +85,7 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 		case err != nil && ctx.Err() != nil:
 			return // broken off
 		case err != nil:
-			if c.retry(l, d, e, err) {
+			if c.retry(d, e, err) {
 				return
 			}
 			d.dead, d.failures = err, 0
@@ -93,7 +94,7 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 			if s.sink {
 				outcome = delivered
 			}
-			c.succeed(l, d, e, outcome)
+			c.succeed(d, e, outcome)
 			return
 		default:
 			e = next
@@ -103,17 +104,17 @@ func (c *Chain) work(ctx context.Context, l *lane, d *delivery, busy *atomic.Int
 }
 
 // succeed is the end of an item that is delivered, or stopped by a step.
-func (c *Chain) succeed(l *lane, d *delivery, e *event.Event, outcome string) {
+func (c *Chain) succeed(d *delivery, e *event.Event, outcome string) {
 	d.trace.End(e, outcome, nil)
 	c.delivered.Add(1)
 	c.cfg.Metrics.Delivered(time.Since(d.since))
-	c.finish(l, d)
+	c.finish(d)
 }
 
 // finish is the end of an item.
-func (c *Chain) finish(l *lane, d *delivery) {
+func (c *Chain) finish(d *delivery) {
 	d.item.Done()
-	c.queue.done(l)
+	c.queue.done(d)
 }
 
 // advance moves a delivery behind the step that took it.
@@ -160,20 +161,20 @@ func (c *Chain) extended(e *event.Event) *event.Event {
 }
 
 // retry puts the lane aside until the next attempt, unless there is none.
-func (c *Chain) retry(l *lane, d *delivery, e *event.Event, err error) bool {
+func (c *Chain) retry(d *delivery, e *event.Event, err error) bool {
 	f, ok := errors.AsType[*failure](err)
 	if !ok || f.permanent {
 		return false
 	}
 	if f.pause > 0 {
-		c.park(l, d, e, f.pause)
+		c.park(d, e, f.pause)
 		return true
 	}
 	d.failures++
 	if c.cfg.RetryMax > 0 && d.failures > c.cfg.RetryMax {
 		return false
 	}
-	c.park(l, d, e, c.backoff(d.failures))
+	c.park(d, e, c.backoff(d.failures))
 	return true
 }
 
@@ -193,16 +194,16 @@ func (c *Chain) backoff(failures int) time.Duration {
 }
 
 // park lets the lane sleep with what it needs to go on at the same step.
-func (c *Chain) park(l *lane, d *delivery, e *event.Event, wait time.Duration) {
+func (c *Chain) park(d *delivery, e *event.Event, wait time.Duration) {
 	if d.step > d.first && !d.kept {
 		packed, err := pack(e, c.cfg.Compress)
 		if err != nil { // no step could take it either
 			c.report(context.Background(), d, e, err, "")
-			c.finish(l, d)
+			c.finish(d)
 			return
 		}
 		d.item.Keep(packed)
 		d.kept = true
 	}
-	c.queue.sleep(l, wait)
+	c.queue.addAfter(d, wait)
 }

@@ -5,54 +5,101 @@ import (
 	"time"
 )
 
-// queue holds the order of the items that are not acknowledged yet: a lane for
-// each object, so that one object's items go one at a time and in order. A lane
-// is ready, taken by a worker, or asleep until its next attempt.
+// queue holds the order of the items that are not acknowledged yet, with the
+// words of client-go's workqueue. Each object has a lane, so that its items go one
+// at a time and in order. A lane is ready, taken by a worker, or asleep until its
+// next attempt.
+//
+// Workers have roles: half of them take fresh lanes only, whose first item has not
+// been tried yet, so that an endpoint that hangs for some objects leaves room for
+// the others. The others take the lane of either kind that has been ready longest,
+// so that neither kind waits for ever. The price: when all that is ready has been
+// tried before, half of the workers are idle.
 type queue struct {
-	repeats int // lanes that may be taken at once for a repeated attempt
-
-	mu       sync.Mutex
-	work     sync.Cond // a lane is ready, or the queue has finished
+	mu       sync.Mutex // protects all below and the lanes
 	lanes    map[string]*lane
-	ready    ready // for a first attempt
-	again    ready // for a repeated one
-	turn     bool  // the next comes from again, if both have one
-	repeated int   // lanes taken for a repeated attempt
+	fresh    readyLanes // for a first attempt
+	tried    readyLanes // for a further one
+	readied  uint64     // how often a lane has become ready
+	idle     [2]waiters // by role
 	items    int
-	closed   bool // the stop has begun: no sleep is longer than stopWait
+	draining bool // the stop has begun: no sleep is longer than stopWait
 	finished bool // nothing more is handed out
 }
 
-type lane struct {
-	name   string
-	items  []*delivery
-	timer  *time.Timer // set while asleep
-	repeat bool        // it was put aside: its next attempt is a repeated one
-	taken  bool        // for a repeated attempt
+// role is what a worker takes.
+type role int
+
+const (
+	eitherKind role = iota
+	freshOnly
+)
+
+// roleOf is the role of the i-th of so many workers, i from 0. A single one takes
+// either kind.
+func roleOf(i, workers int) role {
+	if i < max(1, workers/2) {
+		return eitherKind
+	}
+	return freshOnly
 }
 
-// ready lists lanes, the one that has been ready longest first.
-type ready []*lane
+type lane struct {
+	name    string
+	items   []*delivery
+	tried   bool        // its first item was put aside before
+	readied uint64      // when it became ready: the queue's counter
+	timer   *time.Timer // set while asleep
+}
 
-func (r *ready) pop() *lane {
+// readyLanes lists lanes, the one that has been ready longest first.
+type readyLanes []*lane
+
+func (r *readyLanes) pop() *lane {
 	l := (*r)[0]
 	(*r)[0] = nil
 	*r = (*r)[1:]
 	return l
 }
 
-// newQueue is a queue for so many workers. Half of them may work on repeated
-// attempts, so that an endpoint that hangs for some objects leaves room for the
-// others.
-func newQueue(workers int) *queue {
-	q := &queue{repeats: max(1, workers/2), lanes: map[string]*lane{}}
-	q.work.L = &q.mu
+// waiters are the workers of one role that have nothing to do. Their number tells
+// whom a wake-up reaches: a lane for which nobody of its role is idle is found by
+// the worker that asks next.
+type waiters struct {
+	cond sync.Cond // with the queue's mu
+	n    int       // of those that wait and are not yet woken
+}
+
+func (w *waiters) wait() {
+	w.n++
+	w.cond.Wait()
+}
+
+func (w *waiters) wakeOne() bool {
+	if w.n == 0 {
+		return false
+	}
+	w.n--
+	w.cond.Signal()
+	return true
+}
+
+func (w *waiters) wakeAll() {
+	w.n = 0
+	w.cond.Broadcast()
+}
+
+func newQueue() *queue {
+	q := &queue{lanes: map[string]*lane{}}
+	for i := range q.idle {
+		q.idle[i].cond.L = &q.mu
+	}
 	return q
 }
 
-// push appends an item to its lane. How many there may be is its keeper's
-// business.
-func (q *queue) push(d *delivery) {
+// add appends an item to its lane. How many there may be is its keeper's
+// business. In a queue that has finished it stays there.
+func (q *queue) add(d *delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.items++
@@ -61,36 +108,129 @@ func (q *queue) push(d *delivery) {
 	if l == nil {
 		l = &lane{name: name}
 		q.lanes[name] = l
-		q.wake(l)
+		q.ready(l)
 	}
+	d.lane = l
 	l.items = append(l.items, d)
 }
 
-// next takes a lane that is ready, waiting for one, and its first item; nil when the queue has finished. push goes on appending to a
-// taken lane, so its items are read under the lock only.
-func (q *queue) next() (*lane, *delivery) {
+// get takes a lane that is ready for a worker of that role, and gives its first
+// item. It waits for one, and gives nil when the queue has finished. Who got an
+// item calls done or addAfter, unless the queue has finished.
+func (q *queue) get(r role) *delivery {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for {
-		first, again := len(q.ready) > 0, len(q.again) > 0 && q.repeated < q.repeats
-		switch {
-		case q.finished:
-			return nil, nil
-		case again && (q.turn || !first):
-			l := q.again.pop()
-			q.turn, l.taken = false, true
-			q.repeated++
-			return l, l.items[0]
-		case first:
-			l := q.ready.pop()
-			q.turn = true
-			return l, l.items[0]
+	for !q.finished {
+		if l := q.take(r); l != nil {
+			return l.items[0]
 		}
-		q.work.Wait()
+		q.idle[r].wait()
+	}
+	return nil
+}
+
+// take gives a ready lane; nil: there is none for that role. The caller holds mu.
+func (q *queue) take(r role) *lane {
+	tried := r == eitherKind && len(q.tried) > 0
+	switch fresh := len(q.fresh) > 0; {
+	case tried && fresh && q.tried[0].readied < q.fresh[0].readied, tried && !fresh:
+		return q.tried.pop()
+	case fresh && tried:
+		// The wake-up of this worker may have been for the other kind, and that of the
+		// fresh lane for a worker that cannot take the other kind.
+		q.idle[eitherKind].wakeOne()
+		fallthrough
+	case fresh:
+		return q.fresh.pop()
+	}
+	return nil
+}
+
+// done removes an item that is delivered or given up; its lane goes on with the
+// next.
+func (q *queue) done(d *delivery) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := d.lane
+	l.tried = false
+	q.items--
+	l.items[0] = nil
+	l.items = l.items[1:]
+	if len(l.items) > 0 {
+		q.ready(l)
+	} else {
+		delete(q.lanes, l.name)
+	}
+	if q.draining && q.items == 0 {
+		q.finish()
 	}
 }
 
-// oldest is how long the item has waited that has waited longest.
+// stopWait is the longest sleep once the stop has begun: there are seconds left,
+// and they are for delivering.
+const stopWait = time.Second
+
+// addAfter puts an item and its lane aside for a while; meanwhile it holds no
+// worker, and from here on it belongs to the queue. In a queue that has finished
+// it sleeps for good.
+func (q *queue) addAfter(d *delivery, wait time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := d.lane
+	l.tried = true
+	if q.finished {
+		return
+	}
+	if q.draining {
+		wait = min(wait, stopWait)
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(wait, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if l.timer == timer { // not woken by a stop in the meantime
+			q.ready(l)
+		}
+	})
+	l.timer = timer
+}
+
+// shutDown hands out nothing more, and no timer outlives it. What is queued stays;
+// what is taken comes to its end.
+func (q *queue) shutDown() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range q.lanes {
+		l.stopTimer()
+	}
+	q.finish()
+}
+
+// shutDownWithDrain hands out all that is left, also what sleeps, until the queue
+// is empty; what is put aside from now on sleeps shortly.
+func (q *queue) shutDownWithDrain() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.draining = true
+	if q.items == 0 {
+		q.finish()
+		return
+	}
+	for _, l := range q.lanes {
+		if l.timer != nil {
+			q.ready(l)
+		}
+	}
+}
+
+// len is the number of items that are not acknowledged.
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.items
+}
+
+// oldest is how long the item has waited that has waited longest; 0: none does.
 func (q *queue) oldest() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -106,87 +246,6 @@ func (q *queue) oldest() time.Duration {
 	return time.Since(since)
 }
 
-// done removes the first item of a taken lane, which is delivered or given up.
-func (q *queue) done(l *lane) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.leave(l)
-	l.repeat = false
-	q.items--
-	l.items[0] = nil
-	l.items = l.items[1:]
-	if len(l.items) > 0 {
-		q.wake(l)
-	} else {
-		delete(q.lanes, l.name)
-	}
-	if q.closed && q.items == 0 {
-		q.finish()
-	}
-}
-
-// stopWait is the longest sleep once the stop has begun: there are seconds left,
-// and they are for delivering.
-const stopWait = time.Second
-
-// sleep puts a taken lane aside for d; meanwhile it holds no worker, and from
-// here on it belongs to the queue. In a queue that has finished it sleeps for
-// good.
-func (q *queue) sleep(l *lane, d time.Duration) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.leave(l)
-	l.repeat = true
-	if q.finished {
-		return
-	}
-	if q.closed {
-		d = min(d, stopWait)
-	}
-	l.timer = time.AfterFunc(d, func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		if l.timer != nil { // not ended by close or abort
-			q.wake(l)
-		}
-	})
-}
-
-// close begins the stop. Items that somebody else goes on with are left where
-// they are, but for those in flight; else all that sleeps is woken, what sleeps
-// from now on does so shortly, and next returns nil once the queue is empty.
-func (q *queue) close(leave bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	if leave || q.items == 0 {
-		q.finish()
-		return
-	}
-	for _, l := range q.lanes {
-		if l.timer != nil {
-			q.wake(l)
-		}
-	}
-}
-
-// abort hands out nothing more and ends all sleep; what is queued stays.
-func (q *queue) abort() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, l := range q.lanes {
-		l.stopTimer()
-	}
-	q.finish()
-}
-
-// len is the number of items that are not acknowledged.
-func (q *queue) len() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.items
-}
-
 // left is what the queue still holds, each lane in order.
 func (q *queue) left() []*delivery {
 	q.mu.Lock()
@@ -198,30 +257,29 @@ func (q *queue) left() []*delivery {
 	return left
 }
 
-// wake makes a lane ready; the caller holds mu.
-func (q *queue) wake(l *lane) {
+// ready makes a lane ready and wakes a worker that may take it, if one is idle:
+// for a fresh lane rather one that takes nothing else. The caller holds mu.
+func (q *queue) ready(l *lane) {
 	l.stopTimer()
-	if l.repeat {
-		q.again = append(q.again, l)
-	} else {
-		q.ready = append(q.ready, l)
+	q.readied++
+	l.readied = q.readied
+	if l.tried {
+		q.tried = append(q.tried, l)
+		q.idle[eitherKind].wakeOne()
+		return
 	}
-	q.work.Signal()
-}
-
-// leave ends the work on a lane; the caller holds mu.
-func (q *queue) leave(l *lane) {
-	if l.taken {
-		l.taken = false
-		q.repeated--
-		q.work.Signal() // another may be repeated
+	q.fresh = append(q.fresh, l)
+	if !q.idle[freshOnly].wakeOne() {
+		q.idle[eitherKind].wakeOne()
 	}
 }
 
 // finish lets every worker go; the caller holds mu.
 func (q *queue) finish() {
 	q.finished = true
-	q.work.Broadcast()
+	for i := range q.idle {
+		q.idle[i].wakeAll()
+	}
 }
 
 func (l *lane) stopTimer() {

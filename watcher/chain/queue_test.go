@@ -2,7 +2,6 @@ package chain
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,141 +12,222 @@ import (
 
 func waiting(name string) *delivery { return &delivery{item: change(name, 1)} }
 
+// nameOf is the object that a delivery is about; empty for none.
+func nameOf(d *delivery) string {
+	if d == nil {
+		return ""
+	}
+	return d.item.(*item).event.Name
+}
+
 func TestASleepingLaneIsReadyWhenItsTimeHasCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(16)
+		q := newQueue()
 		start := time.Now()
 		for i, name := range []string{"long", "short"} {
-			q.push(waiting(name))
-			l, _ := q.next()
-			q.sleep(l, time.Duration(2-i)*time.Minute)
+			q.add(waiting(name))
+			q.addAfter(q.get(eitherKind), time.Duration(2-i)*time.Minute)
 		}
 		for i, want := range []string{"short", "long"} {
-			l, d := q.next()
-			require.Equal(t, want, d.item.(*item).event.Name)
+			d := q.get(eitherKind)
+			require.Equal(t, want, nameOf(d))
 			require.Equal(t, time.Duration(i+1)*time.Minute, time.Since(start))
-			q.done(l)
+			q.done(d)
 		}
 	})
 }
 
-func TestCloseWakesSleepersAndLetsNoneSleepLong(t *testing.T) {
+func TestADrainWakesSleepersAndLetsNoneSleepLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(16)
+		q := newQueue()
 		start := time.Now()
-		q.push(waiting("a"))
-		l, _ := q.next()
-		q.sleep(l, time.Hour)
-		q.close(false)
-		l, _ = q.next()
+		q.add(waiting("a"))
+		q.addAfter(q.get(eitherKind), time.Hour)
+		q.shutDownWithDrain()
+		d := q.get(eitherKind)
 		require.Zero(t, time.Since(start))
-		q.sleep(l, time.Hour)
-		l, _ = q.next()
+		q.addAfter(d, time.Hour)
+		d = q.get(eitherKind)
 		require.Equal(t, stopWait, time.Since(start))
-		q.done(l)
-		l, _ = q.next()
-		require.Nil(t, l)
+		q.done(d)
+		require.Nil(t, q.get(eitherKind))
 	})
 }
 
-func TestAbortHandsOutNothingMoreAndLeavesNoTimer(t *testing.T) {
+func TestAShutDownHandsOutNothingMoreAndLeavesNoTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(16)
-		for _, name := range []string{"asleep", "ready", "taken"} {
-			q.push(waiting(name))
+		q := newQueue()
+		for _, name := range []string{"asleep", "back", "taken"} {
+			q.add(waiting(name))
 		}
-		l, _ := q.next()
-		q.sleep(l, time.Hour)
-		_, _ = q.next() // "ready", which a worker has and gives back
+		d := q.get(eitherKind)
+		q.addAfter(d, time.Hour)
+		back, taken := q.get(eitherKind), q.get(freshOnly)
 		var workers sync.WaitGroup
-		_, _ = q.next()
-		for range 3 {
+		for i := range 4 {
 			workers.Go(func() {
-				l, _ := q.next()
-				if l != nil {
+				if q.get(roleOf(i, 4)) != nil {
 					t.Error("a lane was handed out")
 				}
 			})
 		}
 		synctest.Wait()
-		q.abort()
+		q.shutDown()
 		workers.Wait()
-		require.Nil(t, l.timer)
-		q.sleep(l, time.Hour)
-		require.Nil(t, l.timer, "it sleeps for good")
+		require.Nil(t, d.lane.timer)
+		q.addAfter(back, time.Hour)
+		require.Nil(t, back.lane.timer, "it sleeps for good")
 		require.Len(t, q.left(), 3)
+		q.done(taken)
+		require.Len(t, q.left(), 2)
 	})
 }
 
-func TestRepeatedAttemptsTakeHalfOfTheWorkers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(4)
-		for n := range 8 { // hang, and are ready again
-			q.push(waiting(fmt.Sprint("hanging", n)))
-			l, _ := q.next()
-			q.sleep(l, time.Minute+time.Duration(n)*time.Second)
-		}
-		time.Sleep(2 * time.Minute)
-		for n := range 10 {
-			q.push(waiting(fmt.Sprint("good", n)))
-		}
-		var taken []string
-		for range 6 {
-			l, d := q.next()
-			taken = append(taken, d.item.(*item).event.Name)
-			if strings.HasPrefix(taken[len(taken)-1], "good") {
-				q.done(l)
+// tried has items asleep for a minute and some seconds, so that they are ready in
+// the order of their names when two minutes are over.
+func tried(q *queue, names ...string) {
+	for n, name := range names {
+		q.add(waiting(name))
+		q.addAfter(q.get(eitherKind), time.Minute+time.Duration(n)*time.Second)
+	}
+	time.Sleep(2 * time.Minute)
+}
+
+func TestHalfOfTheWorkersTakeFreshLanesOnly(t *testing.T) {
+	for workers, either := range map[int]int{1: 1, 2: 1, 3: 1, 4: 2, 16: 8} {
+		n := 0
+		for i := range workers {
+			if roleOf(i, workers) == eitherKind {
+				n++
 			}
 		}
-		require.Equal(t, []string{"hanging0", "good0", "hanging1", "good1", "good2", "good3"}, taken)
-		q.abort()
+		require.Equal(t, either, n, "of %d", workers)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		tried(q, "hanging0", "hanging1", "hanging2", "hanging3")
+		for n := range 3 {
+			q.add(waiting(fmt.Sprint("good", n)))
+		}
+		var taken []string
+		for _, r := range []role{freshOnly, eitherKind, freshOnly, eitherKind} {
+			taken = append(taken, nameOf(q.get(r)))
+		}
+		require.Equal(t, []string{"good0", "hanging0", "good1", "hanging1"}, taken)
+		q.shutDown()
 	})
 }
 
-func TestASingleWorkerTakesTurns(t *testing.T) {
+func TestTheLaneThatHasBeenReadyLongestGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(1)
-		for n := range 3 {
-			q.push(waiting(fmt.Sprint("hanging", n)))
-			l, _ := q.next()
-			q.sleep(l, time.Minute+time.Duration(n)*time.Second)
-		}
-		time.Sleep(2 * time.Minute)
+		q := newQueue()
+		q.add(waiting("early"))
+		early := q.get(eitherKind)
+		tried(q, "hanging0")
+		q.add(waiting("good0"))
+		q.done(early)
+		q.add(waiting("good1"))
 		var taken []string
-		for n := range 6 {
-			q.push(waiting(fmt.Sprint("good", n)))
-			l, d := q.next()
-			taken = append(taken, d.item.(*item).event.Name)
-			q.done(l)
+		for range 3 {
+			d := q.get(eitherKind)
+			taken = append(taken, nameOf(d))
+			q.done(d)
 		}
-		require.Equal(t, []string{"hanging0", "good0", "hanging1", "good1", "hanging2", "good2"}, taken)
-		q.abort()
+		require.Equal(t, []string{"hanging0", "good0", "good1"}, taken)
 	})
+}
+
+// A fresh lane wakes rather a worker that takes nothing else, and one that was tried
+// never wakes a worker that cannot take it.
+func TestALaneWakesAWorkerThatMayTakeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		q.add(waiting("hanging"))
+		q.addAfter(q.get(eitherKind), time.Hour)
+		var mu sync.Mutex
+		taken := map[role][]string{}
+		for i := range 4 {
+			go func() {
+				d := q.get(roleOf(i, 4))
+				mu.Lock()
+				defer mu.Unlock()
+				taken[roleOf(i, 4)] = append(taken[roleOf(i, 4)], nameOf(d))
+			}()
+		}
+		look := func(want map[role][]string) {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			require.Equal(t, want, taken)
+		}
+		look(map[role][]string{})
+		q.add(waiting("good0"))
+		look(map[role][]string{freshOnly: {"good0"}})
+		time.Sleep(2 * time.Hour)
+		look(map[role][]string{freshOnly: {"good0"}, eitherKind: {"hanging"}})
+		q.add(waiting("good1"))
+		look(map[role][]string{freshOnly: {"good0", "good1"}, eitherKind: {"hanging"}})
+		q.add(waiting("good2"))
+		look(map[role][]string{freshOnly: {"good0", "good1"}, eitherKind: {"hanging", "good2"}})
+		q.shutDown()
+	})
+}
+
+// Whichever of the workers that were woken comes first, none sleeps beside a lane
+// that it may take.
+func TestNoWakeUpIsLost(t *testing.T) {
+	for range 2000 {
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue()
+			for _, name := range []string{"hanging0", "hanging1"} {
+				q.add(waiting(name))
+				q.addAfter(q.get(eitherKind), time.Hour)
+			}
+			q.add(waiting("good"))
+			good := q.get(freshOnly)
+			got := make(chan string, 6)
+			for i := range 6 {
+				go func() { got <- nameOf(q.get(roleOf(i, 6))) }()
+			}
+			synctest.Wait()
+			q.mu.Lock() // all at once, so that the workers run for the lock
+			q.ready(good.lane)
+			for _, l := range q.lanes {
+				if l.timer != nil {
+					q.ready(l)
+				}
+			}
+			q.mu.Unlock()
+			synctest.Wait()
+			require.Len(t, got, 3, "each lane has its worker")
+			q.shutDown()
+		})
+	}
 }
 
 func TestManyLanesLeaveNothingBehind(t *testing.T) {
-	q := newQueue(16)
+	q := newQueue()
 	for range 50 {
 		for n := range 1000 {
-			q.push(waiting(fmt.Sprint(n)))
+			q.add(waiting(fmt.Sprint(n)))
 		}
 		for range 1000 {
-			l, _ := q.next()
-			q.done(l)
+			q.done(q.get(freshOnly))
 		}
 	}
 	require.Zero(t, q.len())
 	require.Empty(t, q.lanes)
-	require.LessOrEqual(t, cap(q.ready), 2048, "the list of ready lanes does not grow with time")
+	require.LessOrEqual(t, cap(q.fresh), 2048, "the list of ready lanes does not grow with time")
 }
 
 func BenchmarkSixteenWorkers(b *testing.B) {
-	q := newQueue(16)
+	q := newQueue()
 	var workers sync.WaitGroup
-	for range 16 {
+	for i := range 16 {
 		workers.Go(func() {
-			for l, _ := q.next(); l != nil; l, _ = q.next() {
-				q.done(l)
+			r := roleOf(i, 16)
+			for d := q.get(r); d != nil; d = q.get(r) {
+				q.done(d)
 			}
 		})
 	}
@@ -157,8 +237,8 @@ func BenchmarkSixteenWorkers(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
-		q.push(items[n%len(items)])
+		q.add(items[n%len(items)])
 	}
-	q.close(false)
+	q.shutDownWithDrain()
 	workers.Wait()
 }

@@ -4,7 +4,7 @@ package chain
 // that has not begun.
 func (c *Chain) Leave() {
 	c.leaving.Store(true)
-	c.queue.close(true)
+	c.queue.shutDown()
 }
 
 // Resume queues, before Run, what a chain whose Run has ended has left. An item
@@ -18,7 +18,7 @@ func (c *Chain) Resume(of *Chain) {
 			}
 			*d = delivery{item: d.item, since: d.since}
 		}
-		c.queue.push(d)
+		c.queue.add(d)
 	}
 }
 
