@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -210,7 +211,11 @@ type letter struct {
 	lane string
 	step int
 	done func()
-	kept []byte
+
+	keptStep   int
+	keptBefore string
+	kept       []byte
+	mu         sync.Mutex // protects what is kept
 }
 
 // Lane is the subject.
@@ -234,11 +239,26 @@ func (l *letter) Event() (*event.Event, error) {
 	return &e, err
 }
 
-// Keep keeps the input of a later step.
-func (l *letter) Keep(input []byte) { l.kept = input }
+// Keep keeps the input of a later step, in memory.
+func (l *letter) Keep(step int, before string, input []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keptStep, l.keptBefore, l.kept = step, before, input
+}
+
+// KeptStep is the step whose input is kept.
+func (l *letter) KeptStep() (step int, before string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.keptStep, l.keptBefore, l.kept != nil
+}
 
 // Kept gives it back.
-func (l *letter) Kept() ([]byte, error) { return l.kept, nil }
+func (l *letter) Kept() ([]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept, nil
+}
 
 // Done is the end of it.
 func (l *letter) Done() { l.done() }

@@ -266,7 +266,9 @@ func (t *term) work(ctx context.Context, r *run) (*run, error) {
 			return r, t.stopped(ctx, r, err, <-written)
 		}
 		t.count(r.chain)
-		next.chain.Resume(r.chain)
+		for _, item := range r.chain.Left() {
+			next.chain.Push(item)
+		}
 		t.chain.Store(next.chain)
 		r.letters.close()
 		r = next

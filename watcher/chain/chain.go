@@ -1,6 +1,11 @@
 // Package chain delivers changes: it walks each along the configured steps
 // (direct mode) or posts it to one sink that walks for it (Knative mode), the
 // changes of one subject in order, several subjects side by side.
+//
+// An item is pushed to the queue (queue.go). A worker gets it when its lane's turn
+// has come, and has it pass the stages of a pipeline (pipeline.go, stages.go), once
+// for each attempt at a step (step.go, request.go), until it waits or is done. What
+// an item needs to go on between two steps is kept beside it (kept.go).
 package chain
 
 import (
@@ -8,93 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/kwatchman/kwatchman/event"
-	"github.com/kwatchman/kwatchman/internal/bearer"
 	"github.com/kwatchman/kwatchman/internal/seldom"
-	"github.com/kwatchman/kwatchman/internal/signature"
-	"github.com/kwatchman/kwatchman/internal/tlsfiles"
-	"github.com/kwatchman/kwatchman/internal/tracing"
-	"github.com/kwatchman/kwatchman/watcher/metrics"
 )
-
-// Item is a change to deliver. It stays where it is kept until it is done; the
-// chain holds no more of it than its place in the order.
-type Item interface {
-	// Lane names the object: items of one lane stay in order. It is the subject
-	// without the version, which may change while an item waits.
-	Lane() string
-	// Name gives the event's id and subject, for logs.
-	Name() (id, subject string)
-	// Event builds the event; it is called again for a repeated attempt.
-	Event() (*event.Event, error)
-	// Keep keeps the packed input of a later step while the item waits for it,
-	// Kept gives it back; nil: it is no longer needed.
-	Keep(input []byte)
-	Kept() ([]byte, error)
-	// Done acknowledges the item: it is delivered or in the dead letter.
-	Done()
-}
-
-// DeadLetter takes the events that are given up.
-type DeadLetter interface {
-	// Name is what logs call it, without what may be a secret.
-	Name() string
-	// Put keeps an event for good. After an error the event is still the
-	// caller's, who tries again.
-	Put(ctx context.Context, e *event.Event) error
-}
-
-// Target is what one step calls: an endpoint, or a handler in this process.
-type Target struct {
-	Name string // what logs call it, besides its host; may be empty
-	URL  string
-	// Handler, if not nil, is called instead of URL: the same request gets the
-	// same answer, without a connection.
-	Handler http.Handler
-}
-
-// Config says where events go and how patiently.
-type Config struct {
-	Steps []Target // in order
-	// Sink makes the one step a sink in Knative mode: any 2xx is the end.
-	Sink       bool
-	Extensions map[string]string // added to each event (K_CE_OVERRIDES)
-	CACerts    string            // PEM, trusted besides the system's
-	// TLS has the client's certificate, and a CA that is trusted besides; nil: neither.
-	TLS *tlsfiles.Loader
-
-	// Durable tells that items which are not done outlive the process, so that a
-	// stop leaves what has not begun.
-	Durable bool
-	// Holds tells whether this process may send; nil: always. Once it may not, the
-	// chain sends nothing more.
-	Holds func() bool
-
-	Concurrency  int
-	Timeout      time.Duration // of one attempt
-	RetryMax     int           // attempts after the first; 0 = no limit
-	RetryWaitMin time.Duration
-	RetryWaitMax time.Duration
-
-	// Sign are the keys that requests to endpoints are signed with, in direct mode.
-	Sign signature.Keys
-	// Token goes with requests to endpoints and to a sink; nil: none does.
-	Token     *bearer.Token
-	UserAgent string
-	Logger    *slog.Logger
-	StopLevel slog.Level // at which it is logged that a step stops the chain
-	Metrics   *metrics.Metrics
-	// Tracer, which outlives the chain, follows changes; nil: nobody does.
-	Tracer *tracing.Tracer
-	// Compress and Decompress pack what waits between two steps.
-	Compress   func([]byte) []byte
-	Decompress func([]byte) ([]byte, error)
-}
 
 // Chain is the ordered list of steps with the queue in front of it.
 type Chain struct {
@@ -103,14 +28,20 @@ type Chain struct {
 	steps []*step
 	queue *queue
 
-	dead   DeadLetter                          // nil: what is given up is an error line only
-	said   seldom.Line                         // that the dead letter fails
-	record func(context.Context, *event.Event) // nil: nobody
+	before []string // for each step, the fingerprint of those in front of it
+
+	delivering, givingUp pipeline
+
+	dead      DeadLetter                          // nil: what is given up is an error line only
+	deadFails seldom.Line                         // the line that says that the dead letter fails
+	recorder  func(context.Context, *event.Event) // nil: nobody
 
 	delivered, givenUp atomic.Int64
 	leaving            atomic.Bool // another chain goes on
 
-	busy []atomic.Int64 // for each worker, since when it is about one attempt, in nanoseconds since 1970; 0: it is idle
+	// busy is, for each worker, since when it is about one attempt, in nanoseconds
+	// since 1970; 0: it is idle.
+	busy []atomic.Int64
 }
 
 // New checks the steps' URLs and prepares the chain; Run starts it.
@@ -127,6 +58,8 @@ func New(cfg Config) (*Chain, error) {
 		cfg.Metrics.Step(s.name)
 		c.steps = append(c.steps, s)
 	}
+	c.before = fingerprints(c.steps)
+	c.newPipelines()
 	return c, nil
 }
 
@@ -136,7 +69,7 @@ func (c *Chain) SetDeadLetter(d DeadLetter) { c.dead = d }
 
 // SetRecord says, before Run, who gets each event before its first attempt at
 // the first step: once, unless it is delivered again after a restart.
-func (c *Chain) SetRecord(record func(context.Context, *event.Event)) { c.record = record }
+func (c *Chain) SetRecord(record func(context.Context, *event.Event)) { c.recorder = record }
 
 // Steps names the steps as logs do, without what may be a secret.
 func (c *Chain) Steps() []string {
@@ -147,10 +80,12 @@ func (c *Chain) Steps() []string {
 	return out
 }
 
-// Push queues an item for delivery.
-func (c *Chain) Push(item Item) { c.queue.add(&delivery{item: item, since: time.Now()}) }
+// Push queues an item for delivery, behind those of its lane. It may be called at
+// any time, by any goroutine, and does not block: how many items there are is
+// their keeper's business.
+func (c *Chain) Push(item Item) { c.PushAt(item, 0) }
 
-// PushAt queues an item whose event is the input of a later step: 0 is the
+// PushAt is Push for an item whose event is the input of a later step: 0 is the
 // first.
 func (c *Chain) PushAt(item Item, step int) {
 	c.queue.add(&delivery{item: item, first: step, step: step, since: time.Now()})
@@ -207,24 +142,19 @@ func (c *Chain) Stuck(now time.Time) string {
 }
 
 // Run delivers until Close has been called and the queue is empty, or, with
-// durable items, nothing is in flight; the end of ctx breaks off what is. It
-// returns how many items are not done. If they end with the process, each of
-// them is logged, and put into the dead letter while there is time.
+// durable items or after Leave, nothing is in flight; the end of ctx breaks off
+// what is. It is called once, and no goroutine or timer outlives it. It returns how
+// many items are not done. If they end with the process, each of them is logged,
+// and put into the dead letter while there is time.
 func (c *Chain) Run(ctx context.Context) (left int) {
 	stop := context.AfterFunc(ctx, c.queue.shutDown)
 	defer stop()
 	var workers sync.WaitGroup
 	for i := range c.busy {
-		workers.Go(func() {
-			r := roleOf(i, len(c.busy))
-			for d := c.queue.get(r); d != nil; d = c.queue.get(r) {
-				c.work(ctx, d, &c.busy[i])
-				c.busy[i].Store(0)
-			}
-		})
+		workers.Go(func() { c.worker(ctx, i) })
 	}
 	workers.Wait()
-	c.queue.shutDown() // ctx may have ended just now; no timer outlives Run
+	c.queue.shutDown() // ctx may have ended just now
 	for _, s := range c.steps {
 		s.close()
 	}
@@ -235,13 +165,44 @@ func (c *Chain) Run(ctx context.Context) (left int) {
 	return len(all)
 }
 
-// Close lets Run come to its end. Without durable items, what waits for its next
-// attempt gets it at once, and further ones every second until Run's context
-// ends; only a pause that an endpoint asked for is kept.
+// worker delivers one item after the other until the queue has finished.
+func (c *Chain) worker(ctx context.Context, i int) {
+	r, t := roleOf(i, len(c.busy)), &turn{}
+	for d := c.queue.get(r); d != nil; d = c.queue.get(r) {
+		t.delivery = d
+		c.work(ctx, t, &c.busy[i])
+		*t = turn{} // who is idle holds no event
+		c.busy[i].Store(0)
+	}
+}
+
+// Close lets Run come to its end. Durable items are left, but for those in flight.
+// Others are delivered: what waits for its next attempt gets it at once, and
+// further ones every second until Run's context ends; only a pause that an endpoint
+// asked for is kept.
 func (c *Chain) Close() {
 	if c.cfg.Durable {
 		c.queue.shutDown()
 		return
 	}
 	c.queue.shutDownWithDrain()
+}
+
+// Leave is a Close for a reload: also items that end with the process are left,
+// but for those in flight, and are not reported as lost. They keep what they need
+// to go on where they are. Once Run has returned, who called it pushes them to
+// another chain.
+func (c *Chain) Leave() {
+	c.leaving.Store(true)
+	c.queue.shutDown()
+}
+
+// Left gives, once Run has returned, the items that are not done, those of a lane
+// in their order.
+func (c *Chain) Left() []Item {
+	var out []Item
+	for _, d := range c.queue.left() {
+		out = append(out, d.item)
+	}
+	return out
 }

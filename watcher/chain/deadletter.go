@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"maps"
 	"strconv"
 	"time"
@@ -29,35 +28,19 @@ const maxErrorData = 1024
 // noAnswer is Knative's knativeerrorcode for an attempt that got none.
 const noAnswer = -1
 
-// bury puts an item that is given up into the dead letter, or lets its lane
-// sleep until that may take it.
-func (c *Chain) bury(ctx context.Context, d *delivery, e *event.Event) {
-	if c.dead == nil {
-		c.report(ctx, d, e, d.dead, "")
-		c.finish(d)
-		return
-	}
-	name := c.dead.Name()
-	err := c.dead.Put(ctx, c.letter(d, e))
-	switch {
-	case err == nil:
-		c.report(ctx, d, e, d.dead, name)
-		c.finish(d)
-	case ctx.Err() != nil: // broken off
-	default:
-		if c.said.Due() {
-			id, _ := d.item.Name()
-			c.log.WarnContext(ctx, "dead letter fails, the change stays in the queue", "id", id, "deadLetter", name, "error", err)
-		}
-		d.failures++
-		c.park(d, e, c.backoff(d.failures))
-	}
+// DeadLetter takes the events that are given up.
+type DeadLetter interface {
+	// Name is what logs call it, without what may be a secret.
+	Name() string
+	// Put keeps an event for good. After an error the event is still the
+	// caller's, who tries again.
+	Put(ctx context.Context, e *event.Event) error
 }
 
 // letter is the input of the step that failed, with what is known of that.
 func (c *Chain) letter(d *delivery, e *event.Event) *event.Event {
-	s, code, text := c.steps[d.step], noAnswer, d.dead.Error()
-	if f, ok := errors.AsType[*failure](d.dead); ok && f.status > 0 {
+	s, code, text := c.steps[d.step], noAnswer, d.givenUp.Error()
+	if f, ok := errors.AsType[*failure](d.givenUp); ok && f.status > 0 {
 		code = f.status
 	}
 	data := base64.StdEncoding.EncodeToString([]byte(text[:min(len(text), maxErrorData*3/4)]))
@@ -78,7 +61,7 @@ func (c *Chain) letter(d *delivery, e *event.Event) *event.Event {
 func (c *Chain) report(ctx context.Context, d *delivery, e *event.Event, err error, in string) {
 	outcome := lost
 	if in != "" {
-		outcome = buried
+		outcome = deadLettered
 	}
 	d.trace.End(e, outcome, err)
 	c.givenUp.Add(1)
@@ -102,56 +85,19 @@ func (c *Chain) lose(all []*delivery) {
 	ctx, cancel := context.WithTimeout(context.Background(), loseTimeout)
 	defer cancel()
 	for _, d := range all {
-		if d.dead == nil {
-			d.dead = errStopped
+		c.restore(d) // it may be that nobody has worked on it
+		if d.givenUp == nil {
+			d.givenUp = errStopped
 		}
 		in := ""
 		var e *event.Event
 		if letter := c.dead; letter != nil && ctx.Err() == nil {
 			var err error
-			if e, err = c.input(d); err == nil && letter.Put(ctx, c.letter(d, e)) == nil {
+			if e, err = c.load(d); err == nil && letter.Put(ctx, c.letter(d, e)) == nil {
 				in = letter.Name()
 			}
 		}
-		c.report(ctx, d, e, d.dead, in)
+		c.report(ctx, d, e, d.givenUp, in)
 		d.item.Done()
 	}
 }
-
-// Post is a dead letter at an endpoint.
-type Post struct{ step *step }
-
-// NewPost gives a dead letter that posts to a URL, with the chain's settings for
-// certificates and time. The error does not show the URL: it may be a secret.
-func (c *Chain) NewPost(url string) (*Post, error) {
-	cfg := c.cfg
-	cfg.Sink = true
-	s, err := newStep(0, Target{URL: url}, cfg)
-	if err != nil {
-		return nil, err
-	}
-	return &Post{s}, nil
-}
-
-// Name is the URL's scheme and host.
-func (p *Post) Name() string { return p.step.dest }
-
-// Put posts the event; any 2xx is the end of it.
-func (p *Post) Put(ctx context.Context, e *event.Event) error {
-	_, _, err := p.step.attempt(ctx, e)
-	if err != nil {
-		return fmt.Errorf("%s", p.step.sanitize(err.Error()))
-	}
-	return nil
-}
-
-// Check connects to the endpoint and sends nothing.
-func (p *Post) Check(ctx context.Context) error {
-	if err := p.step.connect(ctx); err != nil {
-		return errors.New(p.step.sanitize(cause(err).Error()))
-	}
-	return nil
-}
-
-// Close ends what is kept open between two calls.
-func (p *Post) Close() { p.step.close() }

@@ -279,6 +279,6 @@ func TestAnInputOfALaterStepIsKeptByItsItem(t *testing.T) {
 	i := change("web", 1)
 	c.push(i)
 	c.finish()
-	require.NotEmpty(t, i.kept, "and let go with the item")
+	require.NotEmpty(t, i.keeping().input, "and let go with the item")
 	require.EqualValues(t, 1, i.events.Load(), "the event is built once")
 }

@@ -26,21 +26,53 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
-// item is a change to deliver; err makes its Event fail.
+// item is a change to deliver; err makes its Event fail, keptErr its Kept.
 type item struct {
-	event event.Event
-	err   error
+	event   event.Event
+	err     error
+	keptErr error
 
-	kept   []byte
+	mu    sync.Mutex // protects kept and keeps
+	kept  kept
+	keeps int // how often something was kept
+
 	events atomic.Int32 // how often the event was built
 	done   atomic.Int32
 }
 
+// kept is what an item was told to keep.
+type kept struct {
+	step   int
+	before string
+	input  []byte
+}
+
 func (i *item) Lane() string               { return i.event.Subject }
 func (i *item) Name() (id, subject string) { return i.event.ID, i.event.Subject }
-func (i *item) Keep(input []byte)          { i.kept = input }
-func (i *item) Kept() ([]byte, error)      { return i.kept, nil }
 func (i *item) Done()                      { i.done.Add(1) }
+func (i *item) Keep(step int, before string, input []byte) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.kept = kept{step, before, input}
+	if input != nil {
+		i.keeps++
+	}
+}
+
+func (i *item) KeptStep() (step int, before string, ok bool) {
+	k := i.keeping()
+	return k.step, k.before, k.input != nil
+}
+
+func (i *item) Kept() ([]byte, error) { return i.keeping().input, i.keptErr }
+
+// keeping is what the item keeps now.
+func (i *item) keeping() kept {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.kept
+}
+
 func (i *item) Event() (*event.Event, error) {
 	i.events.Add(1)
 	e := i.event

@@ -133,7 +133,7 @@ func TestADeadLetterMarksTheChangeAndGoesOnWithItsTrace(t *testing.T) {
 	first := byName(collector.Await(t, 4, ""))["Update Deployment"][0]
 	require.True(t, first.Failed)
 	require.Equal(t, "answered 403: no", first.Message)
-	require.Equal(t, buried, first.Attributes["kwatchman.outcome"])
+	require.Equal(t, deadLettered, first.Attributes["kwatchman.outcome"])
 	require.Equal(t, "00-"+first.Trace+"-"+first.ID+"-01", letter.Extensions["traceparent"], "that of the change, not of a step")
 	require.Equal(t, first.Trace, c.log.with(t, notDelivered)[0]["trace_id"])
 
@@ -253,4 +253,20 @@ func TestAChangeThatIsLostAtTheStopSaysSo(t *testing.T) {
 	require.True(t, root.Failed)
 	require.Equal(t, lost, root.Attributes["kwatchman.outcome"])
 	require.Equal(t, errStopped.Error(), root.Message)
+}
+
+func TestAChangeThatGoesOnBetweenTwoStepsHasOneTrace(t *testing.T) {
+	collector := tracetest.New(t)
+	tracer := newTracer(t, collector.URL)
+	first, second := newStation(t, http.StatusOK), newStation(t, http.StatusServiceUnavailable)
+	_, waits := left(t, Config{Tracer: tracer}, first, second)
+	second.status.Store(http.StatusNoContent)
+	deliverAgain(t, waits, Config{Steps: targetsOf(first, second), Tracer: tracer})
+	spans := byName(collector.Await(t, 2+int(second.requests.Load()), "")) // each attempt, and the change
+	root := spans["Update Deployment"]
+	require.Len(t, root, 1)
+	require.Equal(t, root[0].ID, spans["step 1 "+first.URL][0].Parent, "of the chain before")
+	for _, s := range spans["step 2 "+second.URL] {
+		require.Equal(t, root[0].ID, s.Parent)
+	}
 }

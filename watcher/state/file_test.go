@@ -66,7 +66,7 @@ func TestAnInputThatIsKeptIsOfOneRun(t *testing.T) {
 		w.waiting()
 		q := w.queued[0]
 		for _, input := range [][]byte{[]byte("first"), bytes.Repeat([]byte("second"), 1000), nil} {
-			q.Keep(input)
+			q.Keep(1, "", input)
 			kept, err := q.Kept()
 			require.NoError(t, err)
 			require.Equal(t, input, kept, "before it is written")
@@ -80,7 +80,7 @@ func TestAnInputThatIsKeptIsOfOneRun(t *testing.T) {
 	w := newWorld(t, deployments, dir)
 	w.see("web", 1, "")
 	w.waiting()
-	w.queued[0].Keep([]byte("input of step 2"))
+	w.queued[0].Keep(1, "", []byte("input of step 2"))
 	require.NoError(t, w.end())
 	next := newWorld(t, deployments, dir)
 	kept, err := next.queued[0].Kept()

@@ -71,10 +71,10 @@ func TestAnInputThatIsKeptCountsUntilItIsNotNeeded(t *testing.T) {
 	limited(t, 10, 1000, func(t *testing.T, w *world, _ *bytes.Buffer) {
 		require.NoError(t, <-w.seeing(t.Context(), "a"))
 		w.waiting()
-		w.queued[0].Keep(make([]byte, 1000))
+		w.queued[0].Keep(1, "", make([]byte, 1000))
 		next := w.seeing(t.Context(), "b")
 		require.Empty(t, next)
-		w.queued[0].Keep(nil)
+		w.queued[0].Keep(0, "", nil)
 		require.NoError(t, <-next)
 	})
 }

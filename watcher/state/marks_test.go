@@ -211,7 +211,7 @@ func TestAnotherRunForgetsWhatItDoesNotLookAt(t *testing.T) {
 	inBoth(t, deployments, func(t *testing.T, w *world) {
 		w.sees("a", "11")
 		require.Len(t, w.handed(), 1)
-		w.queued[0].Keep([]byte("between two steps"))
+		w.queued[0].Keep(1, "", []byte("between two steps"))
 		other := state.Watch{Name: "nodes", Resource: nodes.Resource, Kind: nodes.Kind, Old: state.Always}
 		require.NoError(t, w.state.Start(t.Context(), []state.Watch{other}, nil))
 		require.Zero(t, w.Len(), "the objects of a watch that is no more")

@@ -15,6 +15,8 @@ type Queued struct {
 	lane   string
 	size   int
 	kept   int     // bytes of the input that is kept besides
+	step   int     // that it is the input of
+	before string  // what identifies the steps in front of that
 	change *Change // until it is written, and as long as it is warm
 
 	unmarked *unmarked // nil: nobody follows the marks
@@ -94,17 +96,24 @@ func (q *Queued) Event() (*event.Event, error) {
 	return c.Event(q.state.zip)
 }
 
-// Keep keeps the packed input of a later step while the change waits for it;
-// nil: it is no longer needed.
-func (q *Queued) Keep(input []byte) {
+// Keep keeps the packed input of a later step while the change waits for it, with
+// what identifies the steps in front of it; nil: it is no longer needed.
+func (q *Queued) Keep(step int, before string, input []byte) {
 	s := q.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next.setInput(q.seq, input)
 	s.bytes += len(input) - q.kept
-	q.kept = len(input)
+	q.kept, q.step, q.before = len(input), step, before
 	s.moved.Broadcast()
 	s.hurry(false)
+}
+
+// KeptStep is the step whose input is kept, in this process.
+func (q *Queued) KeptStep() (step int, before string, ok bool) {
+	q.state.mu.Lock()
+	defer q.state.mu.Unlock()
+	return q.step, q.before, q.kept > 0
 }
 
 // Kept is what Keep was told.
