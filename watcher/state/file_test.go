@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -40,7 +39,7 @@ func TestWhatIsWrittenOutlivesTheProcess(t *testing.T) {
 	w.see("api", 9, "")
 	sent := w.waiting()
 	w.queued[0].Done()
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 
 	next := newWorld(t, deployments, dir)
 	require.Equal(t, key, next.state.Key(), "hashes of Secrets stay comparable")
@@ -56,36 +55,8 @@ func TestWhatIsWrittenOutlivesTheProcess(t *testing.T) {
 	for _, q := range next.queued {
 		q.Done()
 	}
-	require.NoError(t, next.end())
+	require.NoError(t, next.state.Close())
 	require.Empty(t, newWorld(t, deployments, dir).waiting())
-}
-
-func TestAnInputThatIsKeptIsOfOneRun(t *testing.T) {
-	inBoth(t, deployments, func(t *testing.T, w *world) {
-		w.see("web", 1, "")
-		w.waiting()
-		q := w.queued[0]
-		for _, input := range [][]byte{[]byte("first"), bytes.Repeat([]byte("second"), 1000), nil} {
-			q.Keep(input)
-			kept, err := q.Kept()
-			require.NoError(t, err)
-			require.Equal(t, input, kept, "before it is written")
-			require.NoError(t, w.state.Flush(context.Background()))
-			kept, err = q.Kept()
-			require.NoError(t, err)
-			require.Equal(t, input, kept)
-		}
-	})
-	dir := t.TempDir()
-	w := newWorld(t, deployments, dir)
-	w.see("web", 1, "")
-	w.waiting()
-	w.queued[0].Keep([]byte("input of step 2"))
-	require.NoError(t, w.end())
-	next := newWorld(t, deployments, dir)
-	kept, err := next.queued[0].Kept()
-	require.NoError(t, err)
-	require.Nil(t, kept, "a restart begins at the first step")
 }
 
 func TestWhatNoWatchHoldsIsForgotten(t *testing.T) {
@@ -93,19 +64,19 @@ func TestWhatNoWatchHoldsIsForgotten(t *testing.T) {
 	w := newWorld(t, deployments, dir)
 	w.see("web", 1, "")
 	w.Baseline([]*object.Object{w.pack(strings.Replace(manifest("x", "u9", 2, ""), `"shop"`, `"tools"`, 1))})
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 
 	next := openWorld(t, deployments, state.Config{Dir: dir, Events: 10, Bytes: 1 << 20})
 	shop := wanted("shop")
 	kept, _ := next.state.Kept()
 	shop = shop.Adopt(kept)
 	require.NoError(t, next.state.Start(t.Context(), []state.Watch{shop}, state.Since{{Name: "deploy", Namespace: "shop"}: 42}))
-	next.run()
+	next.state.Deliver(next.take)
 	next.Seen = next.state.Seen(wanted(""), deployments) // looks everywhere
 	require.NotNil(t, next.Get("shop/web"))
 	require.Nil(t, next.Get("tools/x"))
 	require.Len(t, next.waiting(), 1, "a change that was seen is delivered all the same")
-	require.NoError(t, next.end())
+	require.NoError(t, next.state.Close())
 
 	last := openWorld(t, deployments, state.Config{Dir: dir, Events: 10, Bytes: 1 << 20})
 	kept, since := last.state.Kept()
@@ -113,7 +84,7 @@ func TestWhatNoWatchHoldsIsForgotten(t *testing.T) {
 	require.Equal(t, shop, kept[0])
 	require.Equal(t, state.Since{{Name: "deploy", Namespace: "shop"}: 42}, since)
 	require.NoError(t, last.state.Start(t.Context(), nil, nil))
-	last.run()
+	last.state.Deliver(last.take)
 	last.Seen = last.state.Seen(wanted(""), deployments)
 	require.Zero(t, last.Len())
 }
@@ -143,7 +114,7 @@ func TestAStateIsOfOneCluster(t *testing.T) {
 					require.Equal(t, before, after, "opened and refused, it is left as it is")
 				}
 				require.NoError(t, w.state.Start(t.Context(), nil, nil))
-				require.NoError(t, w.state.Release())
+				require.NoError(t, w.state.Close())
 				if i == 0 || tc.refused == "" {
 					require.NoError(t, err)
 				} else {
@@ -178,7 +149,7 @@ func filled(t *testing.T) []byte {
 	for i := range 300 {
 		w.see(fmt.Sprint("web-", i), i+1, fmt.Sprintf(`,"spec":{"x":%q}`, strings.Repeat(fmt.Sprint(i), 50)))
 	}
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 	b, err := os.ReadFile(filepath.Join(dir, state.FileName))
 	require.NoError(t, err)
 	return b
@@ -232,7 +203,7 @@ func TestAnyPageThatIsTornIsFoundOrDoesNotMatter(t *testing.T) {
 		if page > 1 { // of the two heads, the one that is left may be of the transaction before
 			require.Len(t, s.Queue(), 300, "page %d was free", page)
 		}
-		require.NoError(t, s.Release())
+		require.NoError(t, s.Close())
 	}
 	require.Greater(t, found, 10)
 }
