@@ -111,7 +111,8 @@ func openInput(record []byte) (*keptInput, error) {
 	if numbers[1] > uint64(len(b)) {
 		return nil, errInput
 	}
-	return &keptInput{step: int(numbers[0]), before: string(b[:numbers[1]]), input: b[numbers[1]:]}, nil
+	step := int(numbers[0]) //nolint:gosec // checked above
+	return &keptInput{step: step, before: string(b[:numbers[1]]), input: b[numbers[1]:]}, nil
 }
 
 var errInput = errors.New("an input that is kept cannot be read")

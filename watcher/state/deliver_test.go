@@ -147,8 +147,11 @@ func TestAQueuedChangeSaysFromWhichVersionToWhichItLeads(t *testing.T) {
 		apps := deployments.Resource.GroupResource()
 		const key, lane = "shop/web", "deployments.apps/shop/web"
 		want := []is{
-			{apps, key, "", "7", lane, "u1.7.add"}, {apps, key, "7", "8", lane, "u1.8.update"},
-			{apps, key, "8", "", lane, "u1.8.delete"}, {apps, key, "", "9", lane, "u2.9.add"}, {apps, key, "9", "", lane, "u2.9.delete"},
+			{apps, key, "", "7", lane, "u1.7.add"},
+			{apps, key, "7", "8", lane, "u1.8.update"},
+			{apps, key, "8", "", lane, "u1.8.delete"},
+			{apps, key, "", "9", lane, "u2.9.add"},
+			{apps, key, "9", "", lane, "u2.9.delete"},
 		}
 		for range 2 { // as it is recorded, and as it is loaded
 			var got []is

@@ -131,9 +131,9 @@ func openFails(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, state.FileName)
 	before, _ := os.ReadFile(path)
-	zip, err := object.NewCompressor()
+	codec, err := object.NewCompressor()
 	require.NoError(t, err)
-	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: zip})
+	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: codec})
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "\n", "one line")
 	after, _ := os.ReadFile(path)
@@ -184,7 +184,7 @@ func TestADamagedFileIsAClearErrorAndLeftAsItIs(t *testing.T) {
 
 func TestAnyPageThatIsTornIsFoundOrDoesNotMatter(t *testing.T) {
 	whole := filled(t)
-	zip, err := object.NewCompressor()
+	codec, err := object.NewCompressor()
 	require.NoError(t, err)
 	found := 0
 	for page := range len(whole) / 4096 {
@@ -194,7 +194,7 @@ func TestAnyPageThatIsTornIsFoundOrDoesNotMatter(t *testing.T) {
 			torn[i] ^= byte(1 + rand.N(255))
 		}
 		dir := stateOf(t, content)
-		s, err := state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: zip})
+		s, err := state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: codec})
 		if err != nil {
 			require.Contains(t, err.Error(), "is damaged (")
 			found++
@@ -231,9 +231,9 @@ func TestAStateThatIsInUseIsRefused(t *testing.T) {
 	found, err := state.Inspect(dir)
 	require.NoError(t, err)
 	require.Equal(t, state.Found{Exists: true, Locked: true}, found)
-	zip, err := object.NewCompressor()
+	codec, err := object.NewCompressor()
 	require.NoError(t, err)
-	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: zip})
+	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: codec})
 	require.EqualError(t, err, "state "+filepath.Join(dir, state.FileName)+
 		" is in use by another process: stop it, or give each watcher a KW_STATE_DIR of its own")
 }
@@ -257,15 +257,15 @@ func TestInspectTellsWhatIsThereAndChangesNothing(t *testing.T) {
 }
 
 func TestAPlaceThatIsNoFolderIsAClearError(t *testing.T) {
-	zip, err := object.NewCompressor()
+	codec, err := object.NewCompressor()
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	_, err = state.Open(state.Config{Dir: filepath.Join(file, "x"), Compressor: zip})
+	_, err = state.Open(state.Config{Dir: filepath.Join(file, "x"), Compressor: codec})
 	require.ErrorContains(t, err, "KW_STATE_DIR: "+file)
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, state.FileName), 0o700))
-	_, err = state.Open(state.Config{Dir: dir, Compressor: zip})
+	_, err = state.Open(state.Config{Dir: dir, Compressor: codec})
 	require.ErrorContains(t, err, "is no regular file")
 }
 

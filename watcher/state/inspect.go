@@ -105,13 +105,7 @@ func inspect(path string, timeout time.Duration) (found Found, err error) {
 		if tx.Size() > info.Size() {
 			return fmt.Errorf("it has %d of %d bytes", info.Size(), tx.Size())
 		}
-		if err := checkPages(path, db, tx); err != nil {
-			return err
-		}
-		if err := checkFormat(tx); err != nil {
-			return err
-		}
-		found.Cluster, found.Waiting, err = checkAll(tx)
+		found.Cluster, found.Waiting, err = checkFile(path, db, tx)
 		return err
 	})
 	if _, ok := errors.AsType[newerError](err); ok {
@@ -121,6 +115,17 @@ func inspect(path string, timeout time.Duration) (found Found, err error) {
 		return found, damaged(path, err)
 	}
 	return found, nil
+}
+
+// checkFile reads a file whole: its pages first, which the rest follows.
+func checkFile(path string, db *bolt.DB, tx *bolt.Tx) (of Cluster, waiting int, err error) {
+	if err := checkPages(path, db, tx); err != nil {
+		return of, 0, err
+	}
+	if err := checkFormat(tx); err != nil {
+		return of, 0, err
+	}
+	return checkAll(tx)
 }
 
 // checkPages reads the pages that a transaction sees.

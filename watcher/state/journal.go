@@ -104,8 +104,8 @@ func (j *journal) scheduleWrite(urgent bool) {
 
 func (j *journal) hasRoom() bool { return j.next.bytes < maxBatch }
 
-func (j *journal) record(t *Tx, changes []*Queued) (written bool) {
-	j.next.add(t, changes)
+func (j *journal) record(t Tx, changes []*Queued) (written bool) {
+	j.next.add(&t, changes)
 	j.scheduleWrite(len(changes) > 0)
 	return false
 }

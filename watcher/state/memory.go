@@ -57,7 +57,7 @@ func (m *memory) size() int64 {
 	return m.bytes
 }
 
-func (m *memory) record(t *Tx, changes []*Queued) (written bool) {
+func (m *memory) record(t Tx, changes []*Queued) (written bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, o := range t.objects {

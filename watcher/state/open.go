@@ -22,8 +22,8 @@ const FileName = "state.db"
 // back: one that is being replaced may be about to.
 const lockTimeout = 5 * time.Second
 
-// openFile opens the file of cfg.Dir, and again if it had to be written anew.
-func (s *State) openFile(cfg Config) (*file, *loaded, error) {
+// openRenewed opens the file of cfg.Dir, and again if it had to be written anew.
+func (s *State) openRenewed(cfg Config) (*file, *loaded, error) {
 	f, l, err := openFile(cfg.Dir, cfg.Rules)
 	if err != nil {
 		return nil, nil, err

@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -51,21 +52,37 @@ const maxWarm = 1 << 20
 
 // newQueued is a change with its number; scope is the one that is shared.
 func newQueued(s *State, seq uint64, c *Change, scope *Scope) *Queued {
-	resource, key := c.scope.Resource.GroupResource().String(), c.either().Key()
-	from, to := "", ""
+	q := &Queued{state: s, seq: seq, size: c.Size(), scope: scope}
+	key := c.either().Key()
 	if c.old != nil {
-		from = c.old.ResourceVersion
+		q.from = c.old.ResourceVersion
 	}
 	if c.now != nil {
-		to = c.now.ResourceVersion
+		q.to = c.now.ResourceVersion
 	}
-	// One string, of which all are parts: those of the objects hold more.
-	all := resource + "/" + key + from + to
-	lane, versions := all[:len(resource)+1+len(key)], all[len(resource)+1+len(key):]
-	return &Queued{
-		state: s, seq: seq, size: c.Size(), scope: scope,
-		lane: lane, key: lane[len(resource)+1:], from: versions[:len(from)], to: versions[len(from):],
+	// One string, of which all are parts: those of the objects would hold more.
+	all, resource := joined(scope.Resource.GroupResource(), key, q.from, q.to)
+	end := resource + len("/") + len(key)
+	q.lane, q.key = all[:end], all[resource+len("/"):end]
+	q.from, q.to = all[end:end+len(q.from)], all[end+len(q.from):]
+	return q
+}
+
+// joined is a lane with two versions behind it, and the length of its resource.
+func joined(of schema.GroupResource, key, from, to string) (all string, resource int) {
+	var b strings.Builder
+	b.Grow(len(of.Resource) + len(of.Group) + len("./") + len(key) + len(from) + len(to))
+	_, _ = b.WriteString(of.Resource)
+	if of.Group != "" {
+		_ = b.WriteByte('.')
+		_, _ = b.WriteString(of.Group)
 	}
+	resource = b.Len()
+	_ = b.WriteByte('/')
+	for _, part := range []string{key, from, to} {
+		_, _ = b.WriteString(part)
+	}
+	return b.String(), resource
 }
 
 // cacheManifests takes over the manifests of the change if there is room; the
@@ -183,7 +200,12 @@ func (q *Queued) KeptStep() (step int, before string, ok bool) {
 }
 
 // Kept is the input that is kept, or nil.
-func (q *Queued) Kept() ([]byte, error) { return q.state.store.input(q.seq) }
+func (q *Queued) Kept() ([]byte, error) {
+	if _, _, ok := q.KeptStep(); !ok {
+		return nil, nil
+	}
+	return q.state.store.input(q.seq)
+}
 
 // Done acknowledges the change, which is delivered or in the dead letter; again
 // is no harm. It is written soon, not at once: a crash shortly after may deliver

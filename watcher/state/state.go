@@ -82,7 +82,7 @@ func Open(cfg Config) (*State, error) {
 		s.store, s.kept = newMemory(), meta{key: object.RandomKey(), epoch: noEpoch}
 		return s, nil
 	}
-	f, l, err := s.openFile(cfg)
+	f, l, err := s.openRenewed(cfg)
 	if err != nil {
 		return nil, err
 	}

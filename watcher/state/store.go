@@ -29,7 +29,7 @@ type store interface {
 	hasRoom() bool
 	// record takes a transaction with its changes in the queue; written: at once,
 	// so that the caller hands them on.
-	record(t *Tx, changes []*Queued) (written bool)
+	record(t Tx, changes []*Queued) (written bool)
 	// keep takes the input of a change's next step; nil: none any more.
 	keep(seq uint64, in *keptInput)
 	// remove drops a change that is acknowledged, with its input.

@@ -78,7 +78,7 @@ func (s *State) record(ctx context.Context, t *Tx) (changes []*Queued, deliver f
 		delete(s.current, p)
 	}
 	changes = s.enqueue(t.changes)
-	if s.store.record(t, changes) {
+	if s.store.record(*t, changes) { // a copy, so that who has t need not allocate it
 		for _, q := range changes {
 			q.written = true
 		}
