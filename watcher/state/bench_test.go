@@ -32,17 +32,15 @@ func newUpdates(t testing.TB, dir string) *updates {
 		require.NoError(t, err)
 	}
 	u := &updates{state: w.state, events: make(chan *event.Event, 1000)}
-	go func() {
-		w.ended <- w.state.Run(func(q *state.Queued) {
-			e, err := q.Event()
-			if err != nil {
-				t.Error(err)
-			}
-			q.Done()
-			u.events <- e
-		})
-	}()
-	t.Cleanup(func() { require.NoError(t, w.end()) })
+	w.state.Deliver(func(q *state.Queued) {
+		e, err := q.Event()
+		if err != nil {
+			t.Error(err)
+		}
+		q.Done()
+		u.events <- e
+	})
+	t.Cleanup(func() { require.NoError(t, w.state.Close()) })
 	n := 0
 	u.see = func() error {
 		n++
@@ -57,7 +55,7 @@ func newUpdates(t testing.TB, dir string) *updates {
 		w.At(&tx, o.ResourceVersion)
 		return w.state.Apply(context.Background(), &tx)
 	}
-	for range 1700 { // until the vocabulary is learned
+	for range 1700 { // until the dictionary is learned
 		require.NoError(t, u.see())
 		<-u.events
 	}

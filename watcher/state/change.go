@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kwatchman/kwatchman/event"
-	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
@@ -60,12 +59,6 @@ func (c *Change) Lane() string {
 	return c.scope.Resource.GroupResource().String() + "/" + o.Key()
 }
 
-// place is where it was seen, and its resourceVersion.
-func (c *Change) place() (client.Place, string) {
-	o := c.either()
-	return client.Place{GroupResource: c.scope.Resource.GroupResource(), Namespace: o.Namespace}, o.ResourceVersion
-}
-
 // Subject is the event's: the object's API path.
 func (c *Change) Subject() string {
 	r, o := c.scope.Resource, c.either()
@@ -90,21 +83,21 @@ func (c *Change) Size() int {
 }
 
 // unpack gives both versions.
-func (c *Change) unpack(zip *object.Compressor) (m manifests, err error) {
+func (c *Change) unpack(codec *object.Compressor) (m manifests, err error) {
 	if c.now != nil {
-		if m.now, _, err = c.now.Unpack(zip); err != nil {
+		if m.now, _, err = c.now.Unpack(codec); err != nil {
 			return m, err
 		}
 	}
 	if c.old != nil {
-		m.old, _, err = c.old.Unpack(zip)
+		m.old, _, err = c.old.Unpack(codec)
 	}
 	return m, err
 }
 
 // Event builds the event from both versions.
-func (c *Change) Event(zip *object.Compressor) (*event.Event, error) {
-	m, err := c.unpack(zip)
+func (c *Change) Event(codec *object.Compressor) (*event.Event, error) {
+	m, err := c.unpack(codec)
 	if err != nil {
 		return nil, err
 	}

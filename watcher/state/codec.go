@@ -16,7 +16,7 @@ import (
 
 // format is that of the file: what it holds and how. A file of a later one is
 // refused; a change that this code could not read has to raise it. Format 1 has
-// no vocabularies, and becomes 2 with the first.
+// no dictionaries, and becomes 2 with the first.
 const (
 	format      = "2"
 	firstFormat = "1"
@@ -63,17 +63,64 @@ func openedJSON(b []byte, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-// appendBinary appends a vocabulary: its number, and to the end its text.
-func (v *vocabulary) appendBinary(b []byte) ([]byte, error) {
-	return append(binary.AppendUvarint(b, uint64(v.number)), v.text...), nil
+// appendBinary appends a dictionary: its number, and to the end its text.
+func (d *dictionary) appendBinary(b []byte) ([]byte, error) {
+	return append(binary.AppendUvarint(b, uint64(d.number)), d.text...), nil
 }
 
-func parseVocabulary(resource string, b []byte) (vocabulary, error) {
+func parseDictionary(resource string, b []byte) (dictionary, error) {
 	number, width := binary.Uvarint(b)
 	if width <= 0 || number > math.MaxUint32 {
-		return vocabulary{}, errors.New("a vocabulary has no number")
+		return dictionary{}, errors.New("a dictionary has no number")
 	}
-	return vocabulary{resource, uint32(number), bytes.Clone(b[width:])}, nil
+	return dictionary{resource, uint32(number), bytes.Clone(b[width:])}, nil
+}
+
+// withStep begins an input that is kept with its step. One of older versions
+// begins with zstd's magic number, so with 0x28; it has no step, and is dropped.
+// format stays: an older version drops all inputs at its start anyway.
+const withStep = 0x01
+
+// appendBinary appends withStep, the step, the length of before, before, and to
+// the end the input.
+func (k *keptInput) appendBinary(b []byte) ([]byte, error) {
+	b = binary.AppendUvarint(append(b, withStep), uint64(k.step)) //nolint:gosec // steps are counted from 0
+	b = binary.AppendUvarint(b, uint64(len(k.before)))
+	return append(append(b, k.before...), k.input...), nil
+}
+
+// hasStep tells whether a record is one that openInput gives something of.
+func hasStep(record []byte) bool { return len(record) > sumSize && record[sumSize] == withStep }
+
+// openInput reads a record of an input, which is a part of it; nil: it is of an
+// older version.
+func openInput(record []byte) (*keptInput, error) {
+	b, err := opened(record)
+	if err != nil || !hasStep(record) {
+		return nil, err
+	}
+	var numbers [2]uint64
+	b = b[1:]
+	for i := range numbers {
+		n, width := binary.Uvarint(b)
+		if width <= 0 || n > math.MaxInt32 {
+			return nil, errInput
+		}
+		numbers[i], b = n, b[width:]
+	}
+	if numbers[1] > uint64(len(b)) {
+		return nil, errInput
+	}
+	step := int(numbers[0]) //nolint:gosec // checked above
+	return &keptInput{step: step, before: string(b[:numbers[1]]), input: b[numbers[1]:]}, nil
+}
+
+var errInput = errors.New("an input that is kept cannot be read")
+
+// sinceEntry is an entry of Since as it is kept.
+type sinceEntry struct {
+	Name
+	At int64
 }
 
 // changeHead is what a queued change keeps besides its two objects.

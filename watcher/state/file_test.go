@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -40,7 +39,7 @@ func TestWhatIsWrittenOutlivesTheProcess(t *testing.T) {
 	w.see("api", 9, "")
 	sent := w.waiting()
 	w.queued[0].Done()
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 
 	next := newWorld(t, deployments, dir)
 	require.Equal(t, key, next.state.Key(), "hashes of Secrets stay comparable")
@@ -56,36 +55,8 @@ func TestWhatIsWrittenOutlivesTheProcess(t *testing.T) {
 	for _, q := range next.queued {
 		q.Done()
 	}
-	require.NoError(t, next.end())
+	require.NoError(t, next.state.Close())
 	require.Empty(t, newWorld(t, deployments, dir).waiting())
-}
-
-func TestAnInputThatIsKeptIsOfOneRun(t *testing.T) {
-	inBoth(t, deployments, func(t *testing.T, w *world) {
-		w.see("web", 1, "")
-		w.waiting()
-		q := w.queued[0]
-		for _, input := range [][]byte{[]byte("first"), bytes.Repeat([]byte("second"), 1000), nil} {
-			q.Keep(1, "", input)
-			kept, err := q.Kept()
-			require.NoError(t, err)
-			require.Equal(t, input, kept, "before it is written")
-			require.NoError(t, w.state.Flush(context.Background()))
-			kept, err = q.Kept()
-			require.NoError(t, err)
-			require.Equal(t, input, kept)
-		}
-	})
-	dir := t.TempDir()
-	w := newWorld(t, deployments, dir)
-	w.see("web", 1, "")
-	w.waiting()
-	w.queued[0].Keep(1, "", []byte("input of step 2"))
-	require.NoError(t, w.end())
-	next := newWorld(t, deployments, dir)
-	kept, err := next.queued[0].Kept()
-	require.NoError(t, err)
-	require.Nil(t, kept, "a restart begins at the first step")
 }
 
 func TestWhatNoWatchHoldsIsForgotten(t *testing.T) {
@@ -93,19 +64,19 @@ func TestWhatNoWatchHoldsIsForgotten(t *testing.T) {
 	w := newWorld(t, deployments, dir)
 	w.see("web", 1, "")
 	w.Baseline([]*object.Object{w.pack(strings.Replace(manifest("x", "u9", 2, ""), `"shop"`, `"tools"`, 1))})
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 
 	next := openWorld(t, deployments, state.Config{Dir: dir, Events: 10, Bytes: 1 << 20})
 	shop := wanted("shop")
 	kept, _ := next.state.Kept()
 	shop = shop.Adopt(kept)
 	require.NoError(t, next.state.Start(t.Context(), []state.Watch{shop}, state.Since{{Name: "deploy", Namespace: "shop"}: 42}))
-	next.run()
+	next.state.Deliver(next.take)
 	next.Seen = next.state.Seen(wanted(""), deployments) // looks everywhere
 	require.NotNil(t, next.Get("shop/web"))
 	require.Nil(t, next.Get("tools/x"))
 	require.Len(t, next.waiting(), 1, "a change that was seen is delivered all the same")
-	require.NoError(t, next.end())
+	require.NoError(t, next.state.Close())
 
 	last := openWorld(t, deployments, state.Config{Dir: dir, Events: 10, Bytes: 1 << 20})
 	kept, since := last.state.Kept()
@@ -113,7 +84,7 @@ func TestWhatNoWatchHoldsIsForgotten(t *testing.T) {
 	require.Equal(t, shop, kept[0])
 	require.Equal(t, state.Since{{Name: "deploy", Namespace: "shop"}: 42}, since)
 	require.NoError(t, last.state.Start(t.Context(), nil, nil))
-	last.run()
+	last.state.Deliver(last.take)
 	last.Seen = last.state.Seen(wanted(""), deployments)
 	require.Zero(t, last.Len())
 }
@@ -143,7 +114,7 @@ func TestAStateIsOfOneCluster(t *testing.T) {
 					require.Equal(t, before, after, "opened and refused, it is left as it is")
 				}
 				require.NoError(t, w.state.Start(t.Context(), nil, nil))
-				require.NoError(t, w.state.Release())
+				require.NoError(t, w.state.Close())
 				if i == 0 || tc.refused == "" {
 					require.NoError(t, err)
 				} else {
@@ -160,9 +131,9 @@ func openFails(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, state.FileName)
 	before, _ := os.ReadFile(path)
-	zip, err := object.NewCompressor()
+	codec, err := object.NewCompressor()
 	require.NoError(t, err)
-	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: zip})
+	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: codec})
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "\n", "one line")
 	after, _ := os.ReadFile(path)
@@ -178,7 +149,7 @@ func filled(t *testing.T) []byte {
 	for i := range 300 {
 		w.see(fmt.Sprint("web-", i), i+1, fmt.Sprintf(`,"spec":{"x":%q}`, strings.Repeat(fmt.Sprint(i), 50)))
 	}
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 	b, err := os.ReadFile(filepath.Join(dir, state.FileName))
 	require.NoError(t, err)
 	return b
@@ -213,7 +184,7 @@ func TestADamagedFileIsAClearErrorAndLeftAsItIs(t *testing.T) {
 
 func TestAnyPageThatIsTornIsFoundOrDoesNotMatter(t *testing.T) {
 	whole := filled(t)
-	zip, err := object.NewCompressor()
+	codec, err := object.NewCompressor()
 	require.NoError(t, err)
 	found := 0
 	for page := range len(whole) / 4096 {
@@ -223,7 +194,7 @@ func TestAnyPageThatIsTornIsFoundOrDoesNotMatter(t *testing.T) {
 			torn[i] ^= byte(1 + rand.N(255))
 		}
 		dir := stateOf(t, content)
-		s, err := state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: zip})
+		s, err := state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: codec})
 		if err != nil {
 			require.Contains(t, err.Error(), "is damaged (")
 			found++
@@ -232,7 +203,7 @@ func TestAnyPageThatIsTornIsFoundOrDoesNotMatter(t *testing.T) {
 		if page > 1 { // of the two heads, the one that is left may be of the transaction before
 			require.Len(t, s.Queue(), 300, "page %d was free", page)
 		}
-		require.NoError(t, s.Release())
+		require.NoError(t, s.Close())
 	}
 	require.Greater(t, found, 10)
 }
@@ -260,9 +231,9 @@ func TestAStateThatIsInUseIsRefused(t *testing.T) {
 	found, err := state.Inspect(dir)
 	require.NoError(t, err)
 	require.Equal(t, state.Found{Exists: true, Locked: true}, found)
-	zip, err := object.NewCompressor()
+	codec, err := object.NewCompressor()
 	require.NoError(t, err)
-	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: zip})
+	_, err = state.Open(state.Config{Dir: dir, Events: 10, Bytes: 1 << 20, Compressor: codec})
 	require.EqualError(t, err, "state "+filepath.Join(dir, state.FileName)+
 		" is in use by another process: stop it, or give each watcher a KW_STATE_DIR of its own")
 }
@@ -286,15 +257,15 @@ func TestInspectTellsWhatIsThereAndChangesNothing(t *testing.T) {
 }
 
 func TestAPlaceThatIsNoFolderIsAClearError(t *testing.T) {
-	zip, err := object.NewCompressor()
+	codec, err := object.NewCompressor()
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	_, err = state.Open(state.Config{Dir: filepath.Join(file, "x"), Compressor: zip})
+	_, err = state.Open(state.Config{Dir: filepath.Join(file, "x"), Compressor: codec})
 	require.ErrorContains(t, err, "KW_STATE_DIR: "+file)
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, state.FileName), 0o700))
-	_, err = state.Open(state.Config{Dir: dir, Compressor: zip})
+	_, err = state.Open(state.Config{Dir: dir, Compressor: codec})
 	require.ErrorContains(t, err, "is no regular file")
 }
 

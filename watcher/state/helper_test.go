@@ -3,9 +3,7 @@ package state_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"testing"
 
@@ -30,17 +28,16 @@ var (
 	}
 )
 
-// world is what a source sees, on a state that writes.
+// world is what a source sees, on a state.
 type world struct {
 	*state.Seen
 	t      testing.TB
 	state  *state.State
-	zip    *object.Compressor
+	codec  *object.Compressor
 	scope  state.Scope
 	packer *object.Packer
 	mu     sync.Mutex
-	queued []*state.Queued
-	ended  chan error
+	queued []*state.Queued // what was delivered
 }
 
 // inBoth runs a test with a state in memory and with one in a file.
@@ -60,42 +57,29 @@ func newWorld(t testing.TB, scope state.Scope, dir string) *world {
 	}.Adopt(kept)
 	require.NoError(t, w.state.Start(t.Context(), []state.Watch{watch}, nil))
 	w.Seen = w.state.Seen(watch, scope)
-	w.run()
+	w.state.Deliver(w.take)
 	return w
 }
 
-// openWorld opens a state that has not begun; run takes what an earlier one left.
+// openWorld opens a state that has not begun.
 func openWorld(t testing.TB, scope state.Scope, cfg state.Config) *world {
 	t.Helper()
-	zip, err := object.NewCompressor()
+	codec, err := object.NewCompressor()
 	require.NoError(t, err)
-	w := &world{t: t, zip: zip, scope: scope, ended: make(chan error, 1)}
-	cfg.Compressor, cfg.Logger = zip, slog.New(slog.DiscardHandler)
+	w := &world{t: t, codec: codec, scope: scope}
+	cfg.Compressor = codec
 	w.state, err = state.Open(cfg)
 	require.NoError(t, err)
-	w.packer = object.NewPacker(scope.Kind, object.NewRedactor(w.state.Key(), nil), zip.Vocabulary(scope.Resource.GroupResource().String()))
+	t.Cleanup(func() { _ = w.state.Close() })
+	w.packer = object.NewPacker(scope.Kind, object.NewRedactor(w.state.Key(), nil), codec.Vocabulary(scope.Resource.GroupResource().String()))
 	return w
 }
 
-// run writes until close.
-func (w *world) run() {
-	w.queued = append(w.queued, w.state.Queue()...)
-	go func() {
-		w.ended <- w.state.Run(func(q *state.Queued) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.queued = append(w.queued, q)
-		})
-	}()
-	w.t.Cleanup(func() { _ = w.end() })
-}
-
-// end writes what is recorded and gives the file back.
-func (w *world) end() error {
-	w.state.Close()
-	err := <-w.ended
-	w.ended <- err
-	return errors.Join(err, w.state.Release())
+// take is what a state delivers to.
+func (w *world) take(q *state.Queued) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queued = append(w.queued, q)
 }
 
 // Rescope goes on with the same resource in another version.
@@ -202,7 +186,7 @@ func events(w *world) func([]*state.Change, error) []*event.Event {
 		require.NoError(t, err)
 		var out []*event.Event
 		for _, c := range changes {
-			e, err := c.Event(w.zip)
+			e, err := c.Event(w.codec)
 			require.NoError(t, err)
 			require.NoError(t, e.Validate())
 			require.Equal(t, e.ID, c.ID())

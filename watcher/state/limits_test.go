@@ -21,18 +21,11 @@ func limited(t *testing.T, events, size int, test func(*testing.T, *world, *byte
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		zip, err := object.NewCompressor()
-		require.NoError(t, err)
-		w := &world{t: t, zip: zip, scope: deployments, ended: make(chan error, 1)}
-		w.state, err = state.Open(state.Config{
-			Events: events, Bytes: size, Compressor: zip, Logger: slog.New(slog.NewJSONHandler(&log, nil)),
-		})
-		require.NoError(t, err)
-		w.packer = object.NewPacker(deployments.Kind, object.NewRedactor(w.state.Key(), nil), zip.Vocabulary("deployments.apps"))
+		w := openWorld(t, deployments, state.Config{Events: events, Bytes: size, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
 		w.Seen = w.state.Seen(wanted(""), deployments)
-		w.run()
+		w.state.Deliver(w.take)
 		test(t, w, &log)
-		require.NoError(t, w.end())
+		require.NoError(t, w.state.Close())
 	})
 }
 
@@ -115,4 +108,35 @@ func TestAFullQueueHoldsBackNoObjectsWithoutChanges(t *testing.T) {
 		w.Baseline(objects)
 		require.Equal(t, 1001, w.Len())
 	})
+}
+
+// asking is a log whose lines ask the state something.
+type asking struct {
+	slog.Handler
+	ask func()
+}
+
+func (a *asking) Handle(ctx context.Context, r slog.Record) error {
+	a.ask()
+	return a.Handler.Handle(ctx, r)
+}
+
+func TestNoLineIsWrittenUnderTheLock(t *testing.T) {
+	var log bytes.Buffer
+	handler := &asking{Handler: slog.NewJSONHandler(&log, nil)}
+	w := openWorld(t, deployments, state.Config{Events: 1, Bytes: 1 << 20, Logger: slog.New(handler)})
+	asked := make(chan int, 1)
+	handler.ask = func() { asked <- w.state.Waiting() }
+	w.Seen = w.state.Seen(wanted(""), deployments)
+	w.see("a", 1, "")
+	var tx state.Tx
+	require.NoError(t, w.Seen.Put(&tx, w.pack(manifest("b", "u-b", 2, "")), event.ViaWatch))
+	done := make(chan error, 1)
+	go func() { done <- w.state.Apply(t.Context(), &tx) }()
+	ends(t, func() {
+		require.Equal(t, 1, <-asked)
+		w.state.Queue()[0].Done()
+		require.NoError(t, <-done)
+	})
+	require.Contains(t, log.String(), "queue is full, the watch waits")
 }

@@ -34,7 +34,7 @@ func TestOnlyWhatIsMappedIsGivenBack(t *testing.T) {
 	longer := false
 	for n := range uint64(60) {
 		b := newBatch(n)
-		b.setInput(n, make([]byte, 1<<20))
+		b.setInput(n, &keptInput{input: make([]byte, 1<<20)})
 		require.NoError(t, f.commit(b))
 		mapped := mappedBytes(t, f.path)
 		require.Positive(t, mapped)

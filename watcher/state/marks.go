@@ -71,11 +71,11 @@ type unmarked struct {
 func (s *State) Follow(then *Marks) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.marks = &marks{places: map[client.Place]*placeMarks{}, then: map[client.Place]Mark{}, inherited: len(s.kept.queue)}
+	s.marks = &marks{places: map[client.Place]*placeMarks{}, then: map[client.Place]Mark{}, inherited: s.events}
 	for _, m := range then.Watches {
 		s.marks.then[m.Place()] = m
 	}
-	for _, q := range s.kept.queue {
+	for q := range s.queue.all() {
 		q.unmarked = &unmarked{}
 	}
 }

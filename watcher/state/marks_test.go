@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kwatchman/kwatchman/event"
-	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
@@ -24,7 +23,7 @@ func marked(t *testing.T, dir string, then *state.Marks) *world {
 	}.Adopt(kept)
 	require.NoError(t, w.state.Start(t.Context(), []state.Watch{watch}, state.Since{{Name: "deployments"}: 1}))
 	w.Seen = w.state.Seen(watch, deployments)
-	w.run()
+	w.state.Deliver(w.take)
 	return w
 }
 
@@ -124,7 +123,7 @@ func TestTheWatermarksOfBeforeHoldUntilWhatWasLeftIsAcknowledged(t *testing.T) {
 	w.sees("a", "11")
 	w.handed()
 	before := w.state.Marks(3)
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 	next := marked(t, dir, before)
 	require.Len(t, next.queued, 1)
 	require.Equal(t, "10", next.mark(), "its watch is at 11, but a change waits")
@@ -136,9 +135,9 @@ func TestMarksAreReadAsTheyWereWritten(t *testing.T) {
 	w := marked(t, "", &state.Marks{})
 	w.listed("10")
 	marks := w.state.Marks(3)
-	text := marks.Text(w.zip)
+	text := marks.Text(w.codec)
 	require.Contains(t, text, `"Version":"10"`, "people can read a short one")
-	read, err := state.ParseMarks(text, w.zip)
+	read, err := state.ParseMarks(text, w.codec)
 	require.NoError(t, err)
 	require.Equal(t, marks, read)
 	for i := range 500 {
@@ -146,9 +145,9 @@ func TestMarksAreReadAsTheyWereWritten(t *testing.T) {
 		m.Namespace = fmt.Sprint("team-", i)
 		marks.Watches = append(marks.Watches, m)
 	}
-	text = marks.Text(w.zip)
+	text = marks.Text(w.codec)
 	require.Less(t, len(text), 16<<10, "501 watches")
-	read, err = state.ParseMarks(text, w.zip)
+	read, err = state.ParseMarks(text, w.codec)
 	require.NoError(t, err)
 	require.Equal(t, marks, read)
 }
@@ -161,48 +160,46 @@ func TestWhatAnotherLeaderHasLeftTakesThePlaceOfWhatWasSeen(t *testing.T) {
 			w.sees("old", "11")
 			w.sees("stays", "12")
 			w.handed()
-			require.NoError(t, w.end())
+			require.NoError(t, w.state.Close())
 		}
 		w := openWorld(t, deployments, state.Config{Dir: dir, Events: 1000, Bytes: 1 << 30})
 		watch := state.Watch{
 			Name: "deployments", Resource: deployments.Resource, Kind: deployments.Kind, Namespaced: true, All: true, Version: "20",
 		}
 		if dir != "" {
-			require.NoError(t, w.state.Doubt())
+			require.NoError(t, w.state.Disown(t.Context()))
 		}
-		require.NoError(t, w.state.Replace(watch, []*object.Object{w.deployment("one", "18")}, false))
-		require.NoError(t, w.state.Replace(watch, []*object.Object{w.deployment("two", "19")}, true))
-		require.NoError(t, w.state.Adopt([]state.Watch{watch}, state.Since{{Name: "deployments"}: 1}, func(place client.Place, version string) bool {
-			require.Equal(t, "shop", place.Namespace)
-			return version == "12"
-		}))
-		w.queued = w.state.Queue()
+		require.NoError(t, w.state.Replace(t.Context(), watch, []*object.Object{w.deployment("one", "18")}, false))
+		require.NoError(t, w.state.Replace(t.Context(), watch, []*object.Object{w.deployment("two", "19")}, true))
+		w.state.Adopt([]state.Watch{watch}, state.Since{{Name: "deployments"}: 1})
+		require.NoError(t, w.state.Discard(t.Context(), func(q *state.Queued) bool { return q.To() != "12" }))
+		queue := w.state.Queue()
 		if dir == "" {
-			require.Empty(t, w.queued)
+			require.Empty(t, queue)
 		} else {
-			require.Len(t, w.queued, 1, "one of two is wanted")
-			id, _ := w.queued[0].Name()
+			require.Len(t, queue, 1, "one of two is wanted")
+			id, _ := queue[0].Name()
 			require.True(t, strings.HasSuffix(id, ".12.add"), id)
 			require.Equal(t, 1, w.state.Waiting())
 		}
 		w.state.SetEpoch(4)
 		require.NoError(t, w.state.Start(t.Context(), []state.Watch{watch}, nil))
 		w.Seen = w.state.Seen(watch, deployments)
-		w.run()
+		w.state.Deliver(w.take)
 		require.Equal(t, 2, w.Len())
 		changes, err := w.Put(w.deployment("one", "21"), event.ViaWatch)
 		require.NoError(t, err)
 		require.Len(t, changes, 1)
 		require.Equal(t, event.Update, changes[0].Action(), "its old object is known")
-		require.NoError(t, w.end())
+		require.NoError(t, w.state.Close())
 		if dir != "" {
 			again := openWorld(t, deployments, state.Config{Dir: dir, Events: 1000, Bytes: 1 << 30})
 			require.EqualValues(t, 4, again.state.Epoch())
-			require.NoError(t, again.state.Doubt())
-			require.NoError(t, again.state.Release())
+			require.NoError(t, again.state.Disown(t.Context()))
+			require.NoError(t, again.state.Close())
 			again = openWorld(t, deployments, state.Config{Dir: dir, Events: 1000, Bytes: 1 << 30})
 			require.Negative(t, again.state.Epoch())
-			require.NoError(t, again.state.Release())
+			require.NoError(t, again.state.Close())
 		}
 	}
 }

@@ -2,36 +2,92 @@ package state
 
 import (
 	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kwatchman/kwatchman/event"
 )
 
 // Queued is a change in the queue, by its number: the change itself is read
 // when it is its turn, so that a long queue on disk takes next to no memory. It
-// is what the chain delivers.
+// is what the chain delivers. Its methods may be called by several goroutines.
 type Queued struct {
-	state  *State
-	seq    uint64
-	lane   string
-	size   int
-	kept   int     // bytes of the input that is kept besides
-	step   int     // that it is the input of
-	before string  // what identifies the steps in front of that
-	change *Change // until it is written, and as long as it is warm
+	state *State
+	seq   uint64
+	size  int // of the change in bytes
 
-	unmarked *unmarked // nil: nobody follows the marks
+	scope    *Scope // one for all that are equal
+	lane     string
+	key      string // object.Key
+	from, to string // resourceVersions of the old and the new object; empty: there is none
 
+	// Protected by State.mu.
+	previous, next *Queued  // in State.queue
+	written, done  bool     // in the store; no longer in the queue
+	kept           *keptRef // nil: nothing is kept
+	change         *Change  // until it is written, and as long as it is warm
 	// warm are the manifests of a change that may be delivered at once, which
 	// spares reading and unpacking them.
-	warm *manifests
+	warm     *manifests
+	unmarked *unmarked // nil: nobody follows the marks
+}
+
+// keptRef is what is in memory of an input that is kept.
+type keptRef struct {
+	step   int
+	before string
+	size   int // of the input in bytes
+}
+
+func (k *keptRef) bytes() int {
+	if k == nil {
+		return 0
+	}
+	return k.size
 }
 
 // maxWarm bounds in bytes the manifests that wait unpacked.
 const maxWarm = 1 << 20
 
-// warmUp takes over the manifests of a change if there is room; the caller holds
-// the state's mu.
-func (q *Queued) warmUp() {
+// newQueued is a change with its number; scope is the one that is shared.
+func newQueued(s *State, seq uint64, c *Change, scope *Scope) *Queued {
+	q := &Queued{state: s, seq: seq, size: c.Size(), scope: scope}
+	key := c.either().Key()
+	if c.old != nil {
+		q.from = c.old.ResourceVersion
+	}
+	if c.now != nil {
+		q.to = c.now.ResourceVersion
+	}
+	// One string, of which all are parts: those of the objects would hold more.
+	all, resource := joined(scope.Resource.GroupResource(), key, q.from, q.to)
+	end := resource + len("/") + len(key)
+	q.lane, q.key = all[:end], all[resource+len("/"):end]
+	q.from, q.to = all[end:end+len(q.from)], all[end+len(q.from):]
+	return q
+}
+
+// joined is a lane with two versions behind it, and the length of its resource.
+func joined(of schema.GroupResource, key, from, to string) (all string, resource int) {
+	var b strings.Builder
+	b.Grow(len(of.Resource) + len(of.Group) + len("./") + len(key) + len(from) + len(to))
+	_, _ = b.WriteString(of.Resource)
+	if of.Group != "" {
+		_ = b.WriteByte('.')
+		_, _ = b.WriteString(of.Group)
+	}
+	resource = b.Len()
+	_ = b.WriteByte('/')
+	for _, part := range []string{key, from, to} {
+		_, _ = b.WriteString(part)
+	}
+	return b.String(), resource
+}
+
+// cacheManifests takes over the manifests of the change if there is room; the
+// caller holds State.mu.
+func (q *Queued) cacheManifests() {
 	s, m := q.state, q.change.warm
 	q.change.warm = nil
 	if m != nil && s.warm+m.size() <= maxWarm {
@@ -40,34 +96,45 @@ func (q *Queued) warmUp() {
 	}
 }
 
-// coolDown gives away what is warm, once.
-func (q *Queued) coolDown() (*Change, *manifests) {
-	s := q.state
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// takeManifests gives the manifests that are warm, once, with their change; nil:
+// they have to be read. The caller holds State.mu.
+func (q *Queued) takeManifests() (*Change, *manifests) {
 	m := q.warm
 	if m == nil {
 		return nil, nil
 	}
 	c := q.change
-	q.warm, q.change = nil, nil
-	s.warm -= m.size()
-	return c, m
-}
-
-// written tells that the change can be read from now on.
-func (q *Queued) written() {
-	q.state.mu.Lock()
-	defer q.state.mu.Unlock()
-	if q.warm == nil {
+	q.state.warm -= m.size()
+	if q.warm = nil; q.written {
 		q.change = nil
 	}
+	return c, m
 }
 
 // Lane names the object: its changes stay in order.
 func (q *Queued) Lane() string { return q.lane }
 
+// Resource is that of the object.
+func (q *Queued) Resource() schema.GroupResource { return q.scope.Resource.GroupResource() }
+
+// Key is the object's name within its resource, as object.Key gives it.
+func (q *Queued) Key() string { return q.key }
+
+// From is the resourceVersion of the object before the change; empty: there was
+// none.
+func (q *Queued) From() string { return q.from }
+
+// To is the resourceVersion of the object after the change; empty: it is gone.
+func (q *Queued) To() string { return q.to }
+
+// read gives the change from memory, or from the store.
 func (q *Queued) read() (*Change, error) {
+	q.state.mu.Lock()
+	c := q.change
+	q.state.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
 	c, err := q.state.store.change(q.seq)
 	if err == nil && c == nil {
 		err = fmt.Errorf("change %d of %s is not in the state", q.seq, q.lane)
@@ -86,66 +153,65 @@ func (q *Queued) Name() (id, subject string) {
 
 // Event builds the event, which is the input of the first step.
 func (q *Queued) Event() (*event.Event, error) {
-	if c, m := q.coolDown(); m != nil {
+	q.state.mu.Lock()
+	c, m := q.takeManifests()
+	q.state.mu.Unlock()
+	if m != nil {
 		return c.event(*m), nil
 	}
 	c, err := q.read()
 	if err != nil {
 		return nil, err
 	}
-	return c.Event(q.state.zip)
+	return c.Event(q.state.codec)
 }
 
-// Keep keeps the packed input of a later step while the change waits for it, with
-// what identifies the steps in front of it; nil: it is no longer needed.
+// Keep keeps the packed input of a step while the change waits for it, in place
+// of the one before; before says which steps are behind it. nil: none is kept
+// any more. It is written soon, not at once, and outlives the process with the
+// change. The caller must not change input any more.
 func (q *Queued) Keep(step int, before string, input []byte) {
 	s := q.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next.setInput(q.seq, input)
-	s.bytes += len(input) - q.kept
-	q.kept, q.step, q.before = len(input), step, before
-	s.moved.Broadcast()
-	s.hurry(false)
+	if q.done {
+		return
+	}
+	s.bytes -= q.kept.bytes()
+	if q.kept = nil; input == nil {
+		s.store.keep(q.seq, nil)
+	} else {
+		q.kept = &keptRef{step: step, before: before, size: len(input)}
+		s.bytes += len(input)
+		s.store.keep(q.seq, &keptInput{step: step, before: before, input: input})
+	}
+	s.changed.Broadcast()
 }
 
-// KeptStep is the step whose input is kept, in this process.
+// KeptStep is what Keep was told with the input that is kept, perhaps by an
+// earlier process; not ok: none is. It is cheap.
 func (q *Queued) KeptStep() (step int, before string, ok bool) {
 	q.state.mu.Lock()
 	defer q.state.mu.Unlock()
-	return q.step, q.before, q.kept > 0
+	if q.kept == nil {
+		return 0, "", false
+	}
+	return q.kept.step, q.kept.before, true
 }
 
-// Kept is what Keep was told.
+// Kept is the input that is kept, or nil.
 func (q *Queued) Kept() ([]byte, error) {
-	s := q.state
-	s.mu.Lock()
-	for _, b := range []*batch{s.next, s.flying} {
-		if b == nil {
-			continue
-		}
-		if input, ok := b.inputs[q.seq]; ok {
-			s.mu.Unlock()
-			return input, nil
-		}
+	if _, _, ok := q.KeptStep(); !ok {
+		return nil, nil
 	}
-	s.mu.Unlock()
-	return s.store.input(q.seq)
+	return q.state.store.input(q.seq)
 }
 
-// Done acknowledges the change, which is delivered or in the dead letter. A
-// crash shortly after may deliver it once more.
+// Done acknowledges the change, which is delivered or in the dead letter; again
+// is no harm. It is written soon, not at once: a crash shortly after may deliver
+// the change once more.
 func (q *Queued) Done() {
-	q.coolDown() // it may be that nobody asked for it
-	s := q.state
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if q.unmarked != nil {
-		s.marks.acknowledged(q.unmarked)
-	}
-	s.next.done = append(s.next.done, q.seq)
-	s.events--
-	s.bytes -= q.size + q.kept
-	s.moved.Broadcast()
-	s.hurry(false)
+	q.state.mu.Lock()
+	defer q.state.mu.Unlock()
+	q.state.acknowledge(q)
 }

@@ -19,7 +19,7 @@ const renewEach = 1000
 // a credential: what is one now must neither stay on the disk, in pages that
 // are free not even, nor leave as the old manifest of a change. The new file
 // takes the old one's name when it is whole. False: there was nothing to do.
-func (f *file) renew(zip *object.Compressor, key []byte, cfg Config) (again bool, err error) {
+func (f *file) renew(codec *object.Compressor, key []byte, cfg Config) (again bool, err error) {
 	rules := []byte(cfg.Rules.Fingerprint())
 	fresh := false
 	err = f.view(func(tx *bolt.Tx) error {
@@ -39,7 +39,7 @@ func (f *file) renew(zip *object.Compressor, key []byte, cfg Config) (again bool
 	if err != nil {
 		return false, cannotWrite(temp.Name(), err)
 	}
-	c := &copier{to: db, zip: zip, redactor: object.NewRedactor(key, cfg.Rules)}
+	c := &copier{to: db, codec: codec, redactor: object.NewRedactor(key, cfg.Rules)}
 	err = f.view(func(tx *bolt.Tx) error { return c.all(tx, rules) })
 	if err = errors.Join(err, db.Close()); err != nil {
 		return false, fmt.Errorf("state %s: write it anew under other rules of what is a credential: %w", f.path, err)
@@ -53,7 +53,7 @@ func (f *file) renew(zip *object.Compressor, key []byte, cfg Config) (again bool
 // copier copies a state.
 type copier struct {
 	to       *bolt.DB
-	zip      *object.Compressor
+	codec    *object.Compressor
 	redactor *object.Redactor
 }
 
@@ -76,7 +76,8 @@ func (c *copier) all(tx *bolt.Tx, rules []byte) error {
 	if err := c.bucket(tx.Bucket(bucketQueue), c.change, bucketQueue); err != nil {
 		return err
 	}
-	// Inputs of later steps are of one run only, and stay behind.
+	// Inputs of later steps stay behind: nobody can renew what other handlers made.
+	// Their changes begin at the first step.
 	if err := c.bucket(tx.Bucket(bucketMeta), nil, bucketMeta); err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (c *copier) object(sealedRecord []byte) ([]byte, error) {
 	}
 	o, err := object.Parse(record)
 	if err == nil {
-		o, err = c.redactor.Renew(c.zip, o)
+		o, err = c.redactor.Renew(c.codec, o)
 	}
 	if err != nil {
 		return nil, err
@@ -146,7 +147,7 @@ func (c *copier) change(sealedRecord []byte) ([]byte, error) {
 	}
 	for _, o := range []**object.Object{&change.old, &change.now} {
 		if *o != nil {
-			if *o, err = c.redactor.Renew(c.zip, *o); err != nil {
+			if *o, err = c.redactor.Renew(c.codec, *o); err != nil {
 				return nil, err
 			}
 		}

@@ -28,13 +28,13 @@ func TestAStateOfOtherRulesIsWrittenAnew(t *testing.T) {
 	watch := state.Watch{Name: "deployments", Resource: deployments.Resource, Kind: deployments.Kind, Namespaced: true, Old: state.Always}
 	require.NoError(t, w.state.Start(t.Context(), []state.Watch{watch}, nil))
 	w.Seen = w.state.Seen(watch, deployments)
-	w.run()
-	w.packer = object.NewPacker(deployments.Kind, object.NewRedactor(w.state.Key(), none), w.zip.Vocabulary("deployments.apps"))
+	w.state.Deliver(w.take)
+	w.packer = object.NewPacker(deployments.Kind, object.NewRedactor(w.state.Key(), none), w.codec.Vocabulary("deployments.apps"))
 	w.Baseline([]*object.Object{w.pack(manifest("web", "u1", 1, spec("1", password))), w.pack(manifest("api", "u2", 2, spec("1", password)))})
 	require.Len(t, w.put(manifest("web", "u1", 3, spec("2", password))), 1)
 	require.Len(t, w.waiting(), 1)
 	key := w.state.Key()
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 	require.True(t, contents(t, dir, none, password), "the other rules let it through")
 
 	rules, err := credential.New(nil, []string{"other"}, nil, "")
@@ -42,7 +42,6 @@ func TestAStateOfOtherRulesIsWrittenAnew(t *testing.T) {
 	again := openWorld(t, deployments, state.Config{Dir: dir, Events: 1000, Bytes: 1 << 30, Rules: rules})
 	require.Equal(t, key, again.state.Key())
 	queue := again.state.Queue()
-	queue = append(queue, again.queued...)
 	require.Len(t, queue, 1)
 	e, err := queue[0].Event()
 	require.NoError(t, err)
@@ -55,11 +54,11 @@ func TestAStateOfOtherRulesIsWrittenAnew(t *testing.T) {
 	again.Seen = again.state.Seen(watch.Adopt(kept), deployments)
 	o := again.Get("shop/api")
 	require.Equal(t, "2", o.ResourceVersion)
-	text, _, err := o.Unpack(again.zip)
+	text, _, err := o.Unpack(again.codec)
 	require.NoError(t, err)
 	require.NotContains(t, string(text), password)
-	again.run()
-	require.NoError(t, again.end())
+	again.state.Deliver(again.take)
+	require.NoError(t, again.state.Close())
 	for _, gone := range []string{password, token} {
 		require.False(t, contents(t, dir, rules, gone), "it is in the file no more")
 	}
@@ -75,10 +74,10 @@ func contents(t *testing.T, dir string, rules *credential.Rules, text string) (f
 	raw, err := os.ReadFile(filepath.Join(dir, state.FileName))
 	require.NoError(t, err)
 	w := openWorld(t, deployments, state.Config{Dir: dir, Events: 1000, Bytes: 1 << 30, Rules: rules})
-	defer func() { require.NoError(t, w.state.Release()) }()
+	defer func() { require.NoError(t, w.state.Close()) }()
 	w.Seen = w.state.Seen(state.Watch{Name: "deployments", Resource: deployments.Resource, Kind: deployments.Kind, Namespaced: true, Old: state.Always}, deployments)
 	for _, key := range []string{"shop/web", "shop/api"} {
-		manifest, _, err := w.Get(key).Unpack(w.zip)
+		manifest, _, err := w.Get(key).Unpack(w.codec)
 		require.NoError(t, err)
 		found = found || bytes.Contains(manifest, []byte(text))
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,13 +21,17 @@ type Seen struct {
 
 	resource string
 	place    client.Place
-	mu       sync.Mutex
-	current  Watch // as it is recorded
+
+	mu      sync.Mutex
+	current Watch // as it is recorded; mu protects it
 }
 
 // Seen gives what a source has seen, which follows w in the form of scope.
 func (s *State) Seen(w Watch, scope Scope) *Seen {
-	return &Seen{state: s, scope: &scope, current: w, resource: scope.Resource.GroupResource().String(), place: w.Place()}
+	s.mu.Lock()
+	shared := s.scopes.share(&scope)
+	s.mu.Unlock()
+	return &Seen{state: s, scope: shared, current: w, resource: scope.Resource.GroupResource().String(), place: w.Place()}
 }
 
 // Watch is how far the source is.
@@ -61,23 +64,10 @@ func (s *Seen) setWatch(t *Tx, w Watch) {
 	s.current = w
 }
 
-// Get gives the object seen last under a key, or nil; if not whole, perhaps
-// without its manifest.
-func (s *Seen) Get(key string, whole bool) (*object.Object, error) {
-	id := objectID{s.resource, key}
-	st := s.state
-	st.mu.Lock()
-	for _, b := range []*batch{st.next, st.flying} {
-		if b == nil {
-			continue
-		}
-		if o, ok := b.objects[id]; ok {
-			st.mu.Unlock()
-			return o, nil
-		}
-	}
-	st.mu.Unlock()
-	return st.store.object(s.resource, key, whole)
+// Get gives the object seen last under a key, or nil; without withManifest,
+// perhaps without its manifest.
+func (s *Seen) Get(key string, withManifest bool) (*object.Object, error) {
+	return s.state.store.object(s.resource, key, withManifest)
 }
 
 // Put adds to a transaction that an object was seen, and what changed by it:
@@ -186,13 +176,11 @@ func (s *Seen) each(ctx context.Context, of func(key string)) error {
 	if err := s.state.Flush(ctx); err != nil {
 		return err
 	}
-	defer s.state.trim()
-	w := s.Watch()
-	return s.state.store.keys(s.resource, func(key string) bool {
-		if namespace, _, _ := strings.Cut(key, "/"); w.holds(namespace) {
+	area := []Watch{s.Watch()}
+	return s.state.store.keys(s.resource, func(key string) {
+		if holdsKey(area, key) {
 			of(key)
 		}
-		return true
 	})
 }
 
@@ -206,11 +194,11 @@ func (s *Seen) change(action event.Action, old, now *object.Object, via string) 
 	var m manifests
 	var managers object.Managers
 	var err error
-	if m.now, err = now.Manifest(s.state.zip); err != nil {
+	if m.now, err = now.Manifest(s.state.codec); err != nil {
 		return nil, err
 	}
 	if old != nil {
-		if m.old, managers, err = old.Unpack(s.state.zip); err != nil {
+		if m.old, managers, err = old.Unpack(s.state.codec); err != nil {
 			return nil, err
 		}
 		if s.scope.SkipNoise && onlyNoise(m.old, m.now) {

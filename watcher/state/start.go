@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/object"
@@ -13,23 +15,28 @@ import (
 // noEpoch stands for a state of which nobody knows whose it is.
 const noEpoch int64 = -1
 
-// Kept is what an earlier run knew: its watches, and since when it knew the
-// names of the configuration; after Start, what this one does.
+// Kept is what is known: the watches, and since when the names of the
+// configuration are followed; before Start, of an earlier process.
 func (s *State) Kept() ([]Watch, Since) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.started {
-		return s.kept.watches, s.kept.since
-	}
 	out := make([]Watch, 0, len(s.current))
-	for _, w := range s.current {
-		out = append(out, *w)
+	for _, p := range slices.SortedFunc(maps.Keys(s.current), comparePlaces) {
+		out = append(out, *s.current[p])
 	}
 	return out, s.kept.since
 }
 
-// Claim checks that the state is that of a cluster, or of none yet.
+func comparePlaces(a, b client.Place) int { return strings.Compare(placeKey(a), placeKey(b)) }
+
+// placeKey is that of a watch in the file.
+func placeKey(p client.Place) string { return p.String() + "|" + p.Namespace }
+
+// Claim checks that the state is that of a cluster, or of none yet; Start writes
+// it.
 func (s *State) Claim(c Cluster) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	was := s.kept.cluster
 	if err := was.Admits(c); err != nil {
 		return fmt.Errorf("state %s %w", s.path, err)
@@ -52,93 +59,92 @@ func (was Cluster) Admits(c Cluster) error {
 		"if it is the same one, set KW_CLUSTER_NAME to that name", was.Name, c.Name)
 }
 
-// Start begins a run with these watches, before Run: what they do not hold is
-// forgotten, without a change. While Run is at work it begins another one, with
-// what waits.
-func (s *State) Start(ctx context.Context, watches []Watch, since Since) error {
+// Epoch is that of the leader that wrote the state; negative: nobody knows.
+func (s *State) Epoch() int64 {
 	s.mu.Lock()
-	again := s.started
-	s.started = true
-	s.kept.watches, s.kept.since = watches, since
+	defer s.mu.Unlock()
+	return s.kept.epoch
+}
+
+// SetEpoch says whose state it becomes with the next Start.
+func (s *State) SetEpoch(epoch int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept.epoch = epoch
+}
+
+// Start begins a configuration with these watches: the objects that they do not
+// hold are forgotten, without a change. It is called again for the next one. What
+// waits stays, with the inputs that are kept for it. No source may record
+// meanwhile, which holds for Disown and Replace too.
+func (s *State) Start(ctx context.Context, watches []Watch, since Since) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.kept.since = maps.Clone(since)
+	s.setCurrent(watches)
+	if s.marks != nil {
+		s.marks.begin(watches)
+	}
+	m := s.kept
+	s.mu.Unlock()
+	return s.store.start(m, watches)
+}
+
+// setCurrent makes watches those that are known; the caller holds mu.
+func (s *State) setCurrent(watches []Watch) {
 	clear(s.current)
 	for _, w := range watches {
 		s.current[w.Place()] = &w
 	}
-	if s.marks != nil {
-		s.marks.begin(watches)
-	}
-	started := *s.kept
-	if again {
-		s.next.started, s.next.goesOn = &started, true
-		s.mu.Unlock()
-		return s.Flush(ctx)
-	}
-	s.mu.Unlock()
-	b := newBatch(0)
-	b.started = &started
-	return s.store.commit(b)
 }
 
-// Epoch is that of the leader that wrote the state; negative: nobody knows.
-func (s *State) Epoch() int64 { return s.kept.epoch }
-
-// SetEpoch says, before Start, whose state it becomes.
-func (s *State) SetEpoch(epoch int64) { s.kept.epoch = epoch }
-
-// Doubt takes back, before Start, whose state it is: what another leader has
-// seen takes its place bit by bit.
-func (s *State) Doubt() error {
-	s.kept.epoch = noEpoch
-	b := newBatch(0)
-	b.doubted = true
-	return s.store.commit(b)
-}
-
-// Replace puts objects, before Start, into the place of what was seen in the
-// area of a watch; more adds to them.
-func (s *State) Replace(w Watch, objects []*object.Object, more bool) error {
+// settle has all written that is recorded, before a write of its own.
+func (s *State) settle(ctx context.Context) error {
+	if err := s.Flush(ctx); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := newBatch(0)
-	b.words, s.next.words = s.next.words, nil // what they are packed with
-	if !more {
-		b.instead = &w
+	if s.closed {
+		return errClosed
+	}
+	return nil
+}
+
+// Disown takes back whose state it is, until the next Start: what another leader
+// has seen takes its place bit by bit.
+func (s *State) Disown(ctx context.Context) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	s.SetEpoch(noEpoch)
+	return s.store.disown()
+}
+
+// Replace puts objects into the place of what was seen in the area of a watch;
+// more adds to them. Those of several watches may be replaced at once.
+func (s *State) Replace(ctx context.Context, w Watch, objects []*object.Object, more bool) error {
+	if err := s.settle(ctx); err != nil { // with it, what the objects are packed with
+		return err
 	}
 	for _, o := range objects {
 		o.Settle()
-		b.setObject(objectID{w.Place().String(), o.Key()}, o)
 	}
-	return s.store.commit(b)
+	return s.store.replace(&w, objects, more)
 }
 
-// Adopt takes over, before Start, what another leader has left: its watches, and
-// of what waits here only what keep wants.
-func (s *State) Adopt(watches []Watch, since Since, keep func(place client.Place, version string) bool) error {
+// Adopt takes over, before Start, what another leader has left: Kept gives its
+// watches from now on, and its since with the own. It writes nothing.
+func (s *State) Adopt(watches []Watch, since Since) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept.watches = watches
-	if s.kept.since == nil {
-		s.kept.since = Since{}
+	s.setCurrent(watches)
+	merged := maps.Clone(s.kept.since)
+	if merged == nil {
+		merged = Since{}
 	}
-	maps.Copy(s.kept.since, since)
-	b := newBatch(0)
-	var queue []*Queued
-	for _, q := range s.kept.queue {
-		c, err := q.read()
-		if err != nil {
-			return err
-		}
-		if keep(c.place()) {
-			queue = append(queue, q)
-			continue
-		}
-		b.done = append(b.done, q.seq)
-		s.events--
-		s.bytes -= q.size
-	}
-	s.kept.queue = queue
-	if len(b.done) == 0 {
-		return nil
-	}
-	return s.store.commit(b)
+	maps.Copy(merged, since)
+	s.kept.since = merged
 }

@@ -7,7 +7,6 @@
 package state
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -31,7 +30,7 @@ type Config struct {
 	Rules *credential.Rules
 	// Compressor unpacks what was kept.
 	Compressor *object.Compressor
-	Logger     *slog.Logger
+	Logger     *slog.Logger // nil: nothing is logged
 }
 
 // Cluster is whose state it is.
@@ -40,116 +39,102 @@ type Cluster struct {
 	UID  string // of namespace kube-system; empty if it may not be read
 }
 
-// State keeps what the watcher must not forget. Its methods may be called by
-// several goroutines; Run does the writing.
+// State keeps what the watcher must not forget. From Open to Close its methods
+// may be called by several goroutines, where they do not say otherwise.
 type State struct {
-	limits struct{ Events, Bytes int }
-	zip    *object.Compressor
-	log    *slog.Logger
-	store  store
-	kept   *kept
-	path   string // of the file, for errors
+	*monitor
+	limits  struct{ Events, Bytes int }
+	codec   *object.Compressor
+	log     *slog.Logger
+	store   store
+	path    string      // of the file; empty: in memory
+	fullLog seldom.Line // that the queue is full
 
-	mu      sync.Mutex
-	moved   sync.Cond // room, something to write, written, or failed
-	next    *batch    // what is recorded and not yet written
-	flying  *batch    // what is being written; nil: nothing
-	flew    time.Time // since when
-	written uint64    // the last batch that is
-	seq     uint64    // of the last change
-	events  int
-	bytes   int
-	warm    int // bytes of manifests that wait unpacked
+	// handing is held while the changes of the store are handed to deliver, so that
+	// they stay in order. It comes before mu.
+	handing sync.Mutex
+
+	// Protected by mu, as is what monitor says of itself.
+	kept    meta // but its key, which stays
 	current map[client.Place]*Watch
-	started bool        // Start was called
-	marks   *marks      // nil: nobody follows them
-	timer   *time.Timer // set while something is not urgent
+	scopes  scopes
+	queue   queue
+	seq     uint64 // of the last change
+	events  int    // in the queue
+	bytes   int    // in the queue, with the inputs that are kept
+	warm    int    // bytes of manifests that wait unpacked
+	marks   *marks // nil: nobody follows them
 	deliver func(*Queued)
-	// inline tells that nothing has to wait for a disk and Run has done what came
-	// before: who records something also writes and delivers it.
-	inline bool
-	closed bool
-	err    error
-	said   seldom.Line
 }
 
 // Open opens the state of cfg.Dir, which it makes if there is none, or one in
 // memory. The error is one line that says what to do; a file is never replaced.
+// Whoever opened it has to Close it.
 func Open(cfg Config) (*State, error) {
-	s := &State{zip: cfg.Compressor, log: cfg.Logger, next: newBatch(1), current: map[client.Place]*Watch{}}
+	s := &State{
+		monitor: newMonitor(), codec: cfg.Compressor, log: cfg.Logger, current: map[client.Place]*Watch{}, scopes: scopes{},
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	s.limits.Events, s.limits.Bytes = cfg.Events, cfg.Bytes
-	s.moved.L = &s.mu
 	if cfg.Dir == "" {
-		s.store, s.kept = newMemory(), &kept{key: object.RandomKey(), epoch: noEpoch}
+		s.store, s.kept = newMemory(), meta{key: object.RandomKey(), epoch: noEpoch}
 		return s, nil
 	}
-	f, k, err := s.openFile(cfg)
+	f, l, err := s.openRenewed(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s.store, s.kept, s.path = f, k, f.path
-	s.seq, s.events = k.seq, len(k.queue)
-	for _, q := range k.queue {
-		q.state = s
-		s.bytes += q.size
-	}
-	s.zip.Keep(s.keepWords)
+	s.path = f.path
+	s.goOn(l)
+	j := newJournal(s.monitor, f, s.handOver)
+	s.store = j
+	s.codec.Keep(func(resource string, number uint32, text []byte) {
+		j.addDictionary(dictionary{resource, number, s.codec.Compress(text)})
+	})
 	return s, nil
 }
 
-// openFile opens the file, and again if it had to be written anew.
-func (s *State) openFile(cfg Config) (*file, *kept, error) {
-	f, k, err := openFile(cfg.Dir, cfg.Rules)
-	if err != nil {
-		return nil, nil, err
+// goOn takes what an earlier process has left.
+func (s *State) goOn(l *loaded) {
+	s.kept, s.scopes = l.meta, l.scopes
+	for _, w := range l.watches {
+		s.current[w.Place()] = &w
 	}
-	zip, err := object.NewCompressor() // what was learned under other rules ends with it
-	if err == nil {
-		err = learn(zip, k, f.path)
+	for _, q := range l.queue {
+		q.state = s
+		s.queue.push(q)
+		s.seq = q.seq
+		s.events++
+		s.bytes += q.size + q.kept.bytes()
 	}
-	if err != nil {
-		return nil, nil, errors.Join(err, f.close())
-	}
-	again, err := f.renew(zip, k.key, cfg)
-	if err != nil {
-		return nil, nil, errors.Join(err, f.close())
-	}
-	if again {
-		if s.log != nil {
-			s.log.Info("the state was written anew: other rules of what is a credential")
-		}
-		_ = f.close() // it has no name any more
-		if f, k, err = openFile(cfg.Dir, cfg.Rules); err != nil {
-			return nil, nil, err
-		}
-	}
-	if err := learn(s.zip, k, f.path); err != nil {
-		return nil, nil, errors.Join(err, f.close())
-	}
-	k.words = nil
-	return f, k, nil
 }
 
-// learn teaches what the objects of a state are packed with.
-func learn(zip *object.Compressor, k *kept, path string) error {
-	for _, v := range k.words {
-		text, err := zip.Decompress(v.text)
-		if err == nil {
-			err = zip.Teach(v.resource, v.number, text)
-		}
-		if err != nil {
-			return damaged(path, err)
-		}
+// Close writes what is recorded, ends the writing and gives the file back; again
+// is no harm. Who waits for room gets an error, and what comes later is not
+// recorded. The error is Err's, if the state could not be written.
+func (s *State) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.changed.Broadcast()
+	s.mu.Unlock()
+	err := s.store.close()
+	if failed := s.Err(); failed != nil {
+		return failed
 	}
-	return nil
+	return err
 }
 
-// keepWords records what the objects that come next are packed with.
-func (s *State) keepWords(resource string, number uint32, text []byte) {
+// Failed is closed once the state cannot be written, which ends it: from then on
+// everybody gets the error that Err gives, and nothing waits.
+func (s *State) Failed() <-chan struct{} { return s.failed }
+
+// Err says why the state cannot be written; nil: it can.
+func (s *State) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next.words = append(s.next.words, vocabulary{resource, number, s.zip.Compress(text)})
-	s.hurry(false)
+	return s.err
 }
 
 // Key is the key of the hash for Secrets.
@@ -158,127 +143,6 @@ func (s *State) Key() []byte { return s.kept.key }
 // Durable tells whether the state outlives the process.
 func (s *State) Durable() bool { return s.path != "" }
 
-// Queue hands over the changes that an earlier run left, oldest first.
-func (s *State) Queue() []*Queued {
-	queue := s.kept.queue
-	s.kept.queue = nil
-	return queue
-}
-
-// lazy is how long an acknowledgement may wait to be written together with
-// others: each transaction waits for the disk.
-const lazy = 10 * time.Millisecond
-
-// hurry sees to it that the next batch is written, at once if it is urgent; the
-// caller holds mu, and delivers what it gives once mu is free.
-func (s *State) hurry(urgent bool) []*Queued {
-	if s.inline {
-		b := s.next
-		_ = s.store.commit(b) // in memory: it does not fail
-		changes := b.changes
-		s.written = b.id
-		b.reset()
-		return changes
-	}
-	if urgent {
-		s.next.urgent = true
-		s.moved.Broadcast()
-		return nil
-	}
-	if s.timer == nil && !s.next.urgent {
-		s.timer = time.AfterFunc(lazy, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.hurry(true)
-		})
-	}
-	return nil
-}
-
-// trim asks that what a reading of everything has brought into memory goes.
-func (s *State) trim() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.next.trim = true
-	s.hurry(false)
-}
-
-// Run writes what is recorded and hands each change that is written to
-// deliver, which must not wait, until Close. An error means that the state
-// cannot be written, and is what everybody else gets from then on.
-func (s *State) Run(deliver func(*Queued)) error {
-	s.mu.Lock()
-	s.deliver = deliver
-	s.mu.Unlock()
-	for {
-		b := s.take()
-		if b == nil {
-			return nil
-		}
-		err := s.store.commit(b)
-		if err == nil {
-			s.hand(b.changes)
-		}
-		s.ended(b, err)
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// hand delivers changes that are written.
-func (s *State) hand(changes []*Queued) {
-	for _, q := range changes {
-		q.written()
-		s.deliver(q)
-	}
-}
-
-// ended notes how the writing of a batch ended. Whoever waited for it finds its
-// changes delivered.
-func (s *State) ended(b *batch, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err = err; err == nil {
-		s.flying, s.written = nil, b.id
-	}
-	s.moved.Broadcast()
-}
-
-// take waits for a batch to write; nil when the state is closed and everything
-// is written.
-func (s *State) take() *batch {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for !s.closed && (!s.next.urgent || s.next.empty()) {
-		s.next.urgent = s.next.urgent && !s.next.empty()
-		s.inline = !s.Durable() && s.next.empty()
-		s.moved.Wait()
-	}
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
-	}
-	if s.next.empty() {
-		return nil
-	}
-	s.flying, s.flew = s.next, time.Now()
-	s.next = newBatch(s.flying.id + 1)
-	s.moved.Broadcast() // there is room in the next
-	return s.flying
-}
-
-// Close lets Run end once everything is written.
-func (s *State) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.moved.Broadcast()
-}
-
-// Release gives the file back. Run has to have ended.
-func (s *State) Release() error { return s.store.close() }
-
 // Waiting is the number of changes that are not acknowledged.
 func (s *State) Waiting() int {
 	s.mu.Lock()
@@ -286,7 +150,8 @@ func (s *State) Waiting() int {
 	return s.events
 }
 
-// WaitingBytes is the size of the changes that are not acknowledged.
+// WaitingBytes is the size of the changes that are not acknowledged, with the
+// inputs that are kept for them.
 func (s *State) WaitingBytes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,16 +165,13 @@ func (s *State) Size() int64 { return s.store.size() }
 // slow is how long a write may take: a disk that takes longer is not there.
 const slow = time.Minute
 
-// Stuck says why the state can be taken for stuck; empty: it can be written. It
-// may be called at any time.
+// Stuck says why the state can be taken for stuck; empty: it can be written.
 func (s *State) Stuck(now time.Time) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.err != nil:
+	if s.Err() != nil {
 		return "the state cannot be written"
-	case s.flying != nil && now.Sub(s.flew) > slow:
-		return fmt.Sprintf("the state has not been written for %s", now.Sub(s.flew).Round(time.Second))
+	}
+	if since := s.store.writingSince(); !since.IsZero() && now.Sub(since) > slow {
+		return fmt.Sprintf("the state has not been written for %s", now.Sub(since).Round(time.Second))
 	}
 	return ""
 }

@@ -189,11 +189,11 @@ func TestAChangeIsTheSameEachTimeItsEventIsBuilt(t *testing.T) {
 	inBoth(t, deployments, func(t *testing.T, w *world) {
 		changes, err := w.Put(w.pack(manifest("web", "u1", 1, `,"spec":{"x":1}`)), event.ViaWatch)
 		require.NoError(t, err)
-		first, err := changes[0].Event(w.zip)
+		first, err := changes[0].Event(w.codec)
 		require.NoError(t, err)
 		first.Extensions = map[string]string{"a": "b"}
 		w.put(manifest("web", "u1", 2, `,"spec":{"x":2}`)) // what comes later changes nothing
-		second, err := changes[0].Event(w.zip)
+		second, err := changes[0].Event(w.codec)
 		require.NoError(t, err)
 		require.Nil(t, second.Extensions)
 		first.Extensions = nil
@@ -237,7 +237,7 @@ func TestSeenIsSafeForConcurrentUse(t *testing.T) {
 						t.Errorf("%d changes, %v", len(changes), err)
 						return
 					}
-					running.Go(func() { _, _ = changes[0].Event(w.zip) })
+					running.Go(func() { _, _ = changes[0].Event(w.codec) })
 				}
 			})
 			running.Go(func() {

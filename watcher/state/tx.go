@@ -48,106 +48,108 @@ func (t *Tx) size() int {
 	return size
 }
 
-// Apply records a transaction. It does not wait for the disk, but while the
-// queue is full, and so the watch waits too. It fails with ctx's error, or
-// because the state cannot be written.
+// Apply records a transaction, and in memory hands its changes on. It does not
+// wait for the disk, but while the queue is full, and so the watch waits too. It
+// fails with ctx's error, or because the state cannot be written or is closed;
+// then nothing of it is recorded.
 func (s *State) Apply(ctx context.Context, t *Tx) error {
-	changes, err := s.record(ctx, t)
-	s.hand(changes)
-	return err
+	changes, deliver, err := s.record(ctx, t)
+	if err != nil || deliver == nil {
+		return err
+	}
+	for _, q := range changes {
+		deliver(q)
+	}
+	return nil
 }
 
-// record is Apply but for what has to be handed over at once.
-func (s *State) record(ctx context.Context, t *Tx) ([]*Queued, error) {
+// record is Apply but for the handing on; deliver is nil where nobody asks for
+// the changes yet, or the journal hands them on.
+func (s *State) record(ctx context.Context, t *Tx) (changes []*Queued, deliver func(*Queued), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.wait(ctx, func() bool { return s.room(t) }); err != nil {
-		return nil, err
-	}
-	b := s.next
-	b.bytes += t.size()
-	for _, o := range t.objects {
-		b.setObject(o.objectID, o.object)
+	if err := s.awaitRoom(ctx, t); err != nil {
+		return nil, nil, err
 	}
 	for _, w := range t.watches {
-		p := w.Place()
-		b.setWatch(p, w)
-		s.current[p] = w
+		s.current[w.Place()] = w
 	}
 	for _, p := range t.gone {
-		b.setWatch(p, nil)
 		delete(s.current, p)
 	}
-	for _, c := range t.changes {
-		s.seq++
-		size := c.Size()
-		q := &Queued{state: s, seq: s.seq, lane: c.Lane(), size: size, change: c}
-		q.warmUp()
-		b.changes = append(b.changes, q)
-		s.events++
-		s.bytes += size
+	changes = s.enqueue(t.changes)
+	if s.store.record(*t, changes) { // a copy, so that who has t need not allocate it
+		for _, q := range changes {
+			q.written = true
+		}
+		deliver = s.deliver
 	}
 	if s.marks != nil {
-		s.marks.recorded(t, b.changes[len(b.changes)-len(t.changes):])
+		s.marks.recorded(t, changes)
 	}
-	return s.hurry(len(t.changes) > 0), nil
+	return changes, deliver, nil
 }
 
-// maxBatch bounds in bytes what is recorded and not yet written: the disk holds
-// the watch back, too.
-const maxBatch = 1 << 20
+// enqueue gives changes their numbers and puts them into the queue; the caller
+// holds mu.
+func (s *State) enqueue(changes []*Change) []*Queued {
+	if len(changes) == 0 {
+		return nil
+	}
+	out := make([]*Queued, len(changes))
+	for i, c := range changes {
+		s.seq++
+		q := newQueued(s, s.seq, c, c.scope)
+		q.change = c
+		q.cacheManifests()
+		s.queue.push(q)
+		s.events++
+		s.bytes += q.size
+		out[i] = q
+	}
+	return out
+}
 
-// room tells whether a transaction may come; the caller holds mu. The size of
+// awaitRoom waits until a transaction may come. That the queue is full is said
+// while mu, which the caller holds, is free: who writes the line may have to
+// wait.
+func (s *State) awaitRoom(ctx context.Context, t *Tx) error {
+	for {
+		say := false
+		err := s.wait(ctx, func() bool {
+			if s.closed || s.hasRoom(t) {
+				return true
+			}
+			say = s.isFull() && s.fullLog.Due()
+			return say
+		})
+		switch {
+		case err != nil:
+			return err
+		case s.closed:
+			return errClosed
+		case !say:
+			return nil
+		}
+		changes, bytes := s.events, s.bytes
+		s.mu.Unlock()
+		s.log.Warn("queue is full, the watch waits", "changes", changes, "bytes", bytes)
+		s.mu.Lock()
+	}
+}
+
+// hasRoom tells whether a transaction may come; the caller holds mu. The size of
 // what comes is not asked for: the last change may pass the limit, so that a
 // large one is neither overtaken for ever by small ones nor stuck behind one
 // that is tried again and again.
-func (s *State) room(t *Tx) bool {
-	if s.next.bytes >= maxBatch {
-		return false
-	}
-	if len(t.changes) == 0 {
-		return true
-	}
-	full := s.events >= s.limits.Events || s.bytes >= s.limits.Bytes
-	if full && s.said.Due() {
-		s.log.Warn("queue is full, the watch waits", "changes", s.events, "bytes", s.bytes)
-	}
-	return !full
+func (s *State) hasRoom(t *Tx) bool {
+	return s.store.hasRoom() && (len(t.changes) == 0 || !s.isFull())
 }
 
-// Flush waits until all that is recorded is written.
-func (s *State) Flush(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id := s.next.id
-	if s.next.empty() {
-		id--
-	}
-	s.hurry(true)
-	return s.wait(ctx, func() bool { return s.written >= id })
-}
+// isFull tells whether the queue has reached a limit; the caller holds mu.
+func (s *State) isFull() bool { return s.events >= s.limits.Events || s.bytes >= s.limits.Bytes }
 
-// wait blocks until ok holds, ctx ends, or the state has failed; the caller
-// holds mu.
-func (s *State) wait(ctx context.Context, ok func() bool) error {
-	var stop func() bool
-	for {
-		switch {
-		case s.err != nil:
-			return s.err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case ok():
-			return nil
-		}
-		if stop == nil {
-			stop = context.AfterFunc(ctx, func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.moved.Broadcast()
-			})
-			defer stop()
-		}
-		s.moved.Wait()
-	}
-}
+// Flush waits until all that is recorded is written and, if somebody asks for
+// it, delivered. It fails with ctx's error, or because the state cannot be
+// written.
+func (s *State) Flush(ctx context.Context) error { return s.store.flush(ctx) }

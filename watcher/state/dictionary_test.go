@@ -40,7 +40,7 @@ func manyAlike(t *testing.T, dir string) {
 		q.Done()
 	}
 	w.mu.Unlock()
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 }
 
 func TestWhatObjectsArePackedWithOutlivesTheProcess(t *testing.T) {
@@ -48,7 +48,7 @@ func TestWhatObjectsArePackedWithOutlivesTheProcess(t *testing.T) {
 	manyAlike(t, dir)
 	w := newWorld(t, deployments, dir)
 	for i := range 1200 {
-		manifest, _, err := w.Get(fmt.Sprint("shop/web-", i)).Unpack(w.zip)
+		manifest, _, err := w.Get(fmt.Sprint("shop/web-", i)).Unpack(w.codec)
 		require.NoError(t, err)
 		require.Contains(t, string(manifest), alike(i)[1:])
 	}
@@ -61,11 +61,11 @@ func TestWhatObjectsArePackedWithOutlivesTheProcess(t *testing.T) {
 	require.Greater(t, w.Get("shop/web-1").Size(), 4*small)
 }
 
-func TestAFileFromBeforeVocabulariesIsTakenOver(t *testing.T) {
+func TestAFileFromBeforeDictionariesIsTakenOver(t *testing.T) {
 	dir := t.TempDir()
 	w := newWorld(t, deployments, dir)
 	w.see("old", 1, alike(1))
-	require.NoError(t, w.end())
+	require.NoError(t, w.state.Close())
 	path := filepath.Join(dir, state.FileName)
 	format := func(set string) (was string) {
 		db, err := bolt.Open(path, 0o600, nil)
@@ -84,13 +84,13 @@ func TestAFileFromBeforeVocabulariesIsTakenOver(t *testing.T) {
 	}
 	format("1")
 	manyAlike(t, dir)
-	require.Equal(t, "2", format(""), "from the first vocabulary on an older program must not read it")
+	require.Equal(t, "2", format(""), "from the first dictionary on an older program must not read it")
 	w = newWorld(t, deployments, dir)
 	require.NotNil(t, w.Get("shop/old"))
 	require.Equal(t, []string{"shop/old"}, w.Absent(nil)[:1])
 }
 
-func TestADamagedVocabularyIsADamagedState(t *testing.T) {
+func TestADamagedDictionaryIsADamagedState(t *testing.T) {
 	dir := t.TempDir()
 	manyAlike(t, dir)
 	path := filepath.Join(dir, state.FileName)
