@@ -106,14 +106,24 @@ type Term struct {
 	// Before tells that there was one.
 	Before bool
 
-	end   context.CancelCauseFunc
-	limit time.Duration // how long a renewal holds
-	lost  atomic.Bool
+	// Set before lead is called, and not after.
+	held  context.Context
+	drop  context.CancelCauseFunc // ends held
+	end   context.CancelCauseFunc // ends the context that lead has
+	limit time.Duration           // how long a renewal holds
+
+	lost atomic.Bool
 
 	mu      sync.Mutex
-	renewed time.Time // when the last renewal was asked for
-	content func() string
+	renewed time.Time     // when the last renewal was asked for; under mu
+	content func() string // see Publish; under mu
 }
+
+// Held is done, with the cause ErrLost, as soon as another watcher may lead, and
+// with another cause when lead has returned. A stop does not end it, as it ends
+// the context of lead: what is still under way then may go on while the Lease is
+// held. Only lead, and what it starts, may call it.
+func (t *Term) Held() context.Context { return t.held }
 
 // Publish says what to write for the next leader, at each renewal from now on.
 // Until then, what the one before has written stays.
@@ -151,6 +161,7 @@ func (t *Term) left() time.Duration {
 
 func (t *Term) lose() {
 	t.lost.Store(true)
+	t.drop(ErrLost)
 	t.end(ErrLost)
 }
 
@@ -203,6 +214,9 @@ func (e *Election) Run(ctx context.Context, lead func(context.Context, *Term) er
 
 // reign holds the Lease while lead is at work.
 func (e *Election) reign(ctx context.Context, t *Term, lead func(context.Context, *Term) error) error {
+	hold := context.WithoutCancel(ctx) // it is held until the work is done
+	t.held, t.drop = context.WithCancelCause(hold)
+	defer t.drop(nil)
 	during, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	t.end = end
@@ -211,7 +225,6 @@ func (e *Election) reign(ctx context.Context, t *Term, lead func(context.Context
 	e.log.Info("leading", "epoch", t.Epoch)
 	done := make(chan error, 1)
 	go func() { done <- lead(during, t) }()
-	hold := context.WithoutCancel(ctx) // it is held until the work is done
 	tick := time.NewTimer(e.pause())
 	defer tick.Stop()
 	said := false
@@ -232,8 +245,17 @@ func (e *Election) reign(ctx context.Context, t *Term, lead func(context.Context
 			e.log.Warn("the Lease is lost, another watcher may lead", "epoch", t.Epoch)
 		}
 		e.live()
-		tick.Reset(e.pause())
+		tick.Reset(e.untilRenewal(t))
 	}
+}
+
+// untilRenewal is the time to the next renewal, or to the moment at which the
+// term ends without one.
+func (e *Election) untilRenewal(t *Term) time.Duration {
+	if t.Lost() {
+		return e.pause()
+	}
+	return max(min(e.pause(), t.left()), time.Millisecond)
 }
 
 // renew says that this watcher still leads. Another one's name in the Lease ends

@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,10 +76,11 @@ type watcher struct {
 	e     *lease.Election
 	terms chan *lease.Term
 	end   func() error
-	leave chan error // ends a term, with an error or nil
+	leave chan error    // ends a term, with an error or nil
+	drain chan struct{} // not nil: a stop goes on until it is closed
 
 	mu      sync.Mutex
-	content string
+	content string // under mu
 }
 
 func (s *server) candidate(name string) *watcher {
@@ -105,6 +110,9 @@ func (w *watcher) lead(ctx context.Context, t *lease.Term) error {
 	w.terms <- t
 	select {
 	case <-ctx.Done():
+		if w.drain != nil {
+			<-w.drain
+		}
 		return nil
 	case err := <-w.leave:
 		return err
@@ -161,17 +169,7 @@ func TestALeaderThatIsNotHeardOfIsFollowedAndKnowsIt(t *testing.T) {
 	first := s.candidate("first")
 	one := first.term()
 	second := s.candidate("second")
-	// Another one takes the Lease, as after a pause in which it expired.
-	l := s.lease()
-	*l.Spec.HolderIdentity = "third"
-	*l.Spec.LeaseTransitions = 7
-	raw, err := json.Marshal(l)
-	require.NoError(t, err)
-	for s.rest.Put().AbsPath(s.path()).SetHeader("Content-Type", "application/json").Body(raw).Do(t.Context()).Error() != nil {
-		l.ResourceVersion = s.lease().ResourceVersion
-		raw, err = json.Marshal(l)
-		require.NoError(t, err)
-	}
+	s.takes("third", 7)
 	eventually(t, one.Lost, "the term ends")
 	require.False(t, one.Holds())
 	var next *lease.Term
@@ -182,6 +180,90 @@ func TestALeaderThatIsNotHeardOfIsFollowedAndKnowsIt(t *testing.T) {
 		t.Fatal("nobody follows")
 	}
 	require.EqualValues(t, 8, next.Epoch)
+}
+
+// takes writes another holder into the Lease, as after a pause in which it expired.
+func (s *server) takes(holder string, transitions int32) {
+	s.t.Helper()
+	eventually(s.t, func() bool { // the leader writes to it, too
+		l := s.lease()
+		*l.Spec.HolderIdentity, *l.Spec.LeaseTransitions = holder, transitions
+		raw, err := json.Marshal(l)
+		require.NoError(s.t, err)
+		return s.rest.Put().AbsPath(s.path()).SetHeader("Content-Type", "application/json").Body(raw).Do(s.t.Context()).Error() == nil
+	}, "another one has it")
+}
+
+func ended(ctx context.Context) bool { return ctx.Err() != nil }
+
+func TestALeaseThatIsLostDuringAStopIsKnownToWhatIsStillUnderWay(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	first.drain = make(chan struct{})
+	finish := sync.OnceFunc(func() { close(first.drain) })
+	t.Cleanup(finish)
+	one := first.term()
+	go func() { _ = first.end() }() // and lead is at work until it may finish
+	for range 2 {
+		before := s.lease().Spec.RenewTime.Time
+		eventually(t, func() bool { return s.lease().Spec.RenewTime.After(before) }, "it is renewed while lead is at work")
+	}
+	require.NoError(t, one.Held().Err(), "a stop is no loss")
+	s.takes("third", 7)
+	eventually(t, func() bool { return ended(one.Held()) }, "what is under way knows")
+	require.Equal(t, lease.ErrLost, context.Cause(one.Held()))
+	finish()
+	require.NoError(t, first.end())
+	require.Equal(t, "third", *s.lease().Spec.HolderIdentity, "the Lease of another one is not given back")
+}
+
+// vanishing is an API server that lets somebody have the Lease and then answers no
+// more.
+func vanishing(t *testing.T) *server {
+	t.Helper()
+	var gone atomic.Bool
+	quit := make(chan struct{})
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if gone.Load() {
+			<-quit
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"metadata":{"name":"watchers"},"spec":{"holderIdentity":"","leaseTransitions":4}}`))
+		gone.Store(r.Method == http.MethodPut)
+	}))
+	t.Cleanup(func() {
+		close(quit)
+		api.Close()
+	})
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(path, []byte(`{"clusters":[{"name":"c","cluster":{"server":"`+api.URL+`"}}],
+		"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`), 0o600))
+	c, err := client.Connect(path, "lease-test")
+	require.NoError(t, err)
+	return &server{t: t, rest: c.REST, namespace: "any"}
+}
+
+func TestALeaseThatCannotBeRenewedDuringAStopIsLostBeforeAnotherOneMayLead(t *testing.T) {
+	first := vanishing(t).candidate("first")
+	first.drain = make(chan struct{})
+	t.Cleanup(func() { close(first.drain) })
+	one := first.term()
+	began := time.Now() // a little after the last renewal was asked for
+	go func() { _ = first.end() }()
+	eventually(t, func() bool { return ended(one.Held()) }, "what is under way knows")
+	require.Less(t, time.Since(began), 3*time.Second, "so long the others wait")
+	require.Equal(t, lease.ErrLost, context.Cause(one.Held()))
+}
+
+func TestWhatATermHoldsEndsWithIt(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	one := first.term()
+	require.NoError(t, one.Held().Err())
+	require.NoError(t, first.end())
+	require.True(t, ended(one.Held()))
+	require.Equal(t, context.Canceled, context.Cause(one.Held()), "it was not lost")
 }
 
 func TestALabelOfTheLeaseIsNobodysBusiness(t *testing.T) {
