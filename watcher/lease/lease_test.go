@@ -80,15 +80,31 @@ type watcher struct {
 	drain chan struct{} // not nil: a stop goes on until it is closed
 
 	mu      sync.Mutex
-	content string // under mu
+	content string          // under mu
+	log     strings.Builder // under mu
 }
 
-func (s *server) candidate(name string) *watcher {
+// Write takes the lines of its log.
+func (w *watcher) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(p)
+}
+
+func (w *watcher) logs() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
+}
+
+func (s *server) candidate(name string) *watcher { return s.candidateFor(name, 3*time.Second) }
+
+func (s *server) candidateFor(name string, duration time.Duration) *watcher {
 	s.t.Helper()
 	w := &watcher{t: s.t, terms: make(chan *lease.Term, 10), leave: make(chan error)}
 	w.e = lease.New(lease.Config{
-		Client: s.rest, Namespace: s.namespace, Name: "watchers", Identity: name, Duration: 3 * time.Second,
-		Logger: slog.New(slog.DiscardHandler),
+		Client: s.rest, Namespace: s.namespace, Name: "watchers", Identity: name, Duration: duration,
+		Logger: slog.New(slog.NewTextHandler(w, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -194,6 +210,10 @@ func (s *server) takes(holder string, transitions int32) {
 	}, "another one has it")
 }
 
+func (s *server) exists() bool {
+	return s.rest.Get().AbsPath(s.path()).Do(context.Background()).Error() == nil
+}
+
 func ended(ctx context.Context) bool { return ctx.Err() != nil }
 
 func TestALeaseThatIsLostDuringAStopIsKnownToWhatIsStillUnderWay(t *testing.T) {
@@ -264,6 +284,55 @@ func TestWhatATermHoldsEndsWithIt(t *testing.T) {
 	require.NoError(t, first.end())
 	require.True(t, ended(one.Held()))
 	require.Equal(t, context.Canceled, context.Cause(one.Held()), "it was not lost")
+}
+
+func TestALeaseThatIsDeletedIsMadeAgainByItsLeaderAndNotByWhoStandsBy(t *testing.T) {
+	s := newServer(t)
+	first := s.candidateFor("first", 10*time.Second)
+	one := first.term()
+	first.says("up to 42")
+	var others []*watcher
+	for _, name := range []string{"second", "third", "fourth", "fifth"} {
+		others = append(others, s.candidateFor(name, 10*time.Second))
+	}
+	for range 3 {
+		eventually(t, func() bool { return s.lease().Annotations[lease.Annotation] == "up to 42" }, "it is written")
+		s.do(s.rest.Delete().AbsPath(s.path()), "")
+		eventually(t, s.exists, "it is there again")
+		require.Equal(t, "first", *s.lease().Spec.HolderIdentity)
+	}
+	require.True(t, one.Holds())
+	for _, o := range others {
+		require.Empty(t, o.terms)
+	}
+}
+
+func TestWhoStandsByGivesADeletedLeaseTheTimeOfItsLeader(t *testing.T) {
+	s := newServer(t)
+	const held = 5 * time.Second
+	s.do(s.rest.Post().AbsPath(strings.TrimSuffix(s.path(), "/watchers")), `{"metadata":{"name":"watchers","annotations":{"`+lease.Annotation+`":"up to 42"}},
+		"spec":{"holderIdentity":"paused","leaseDurationSeconds":5,"leaseTransitions":3,"renewTime":"2026-01-01T00:00:00.000000Z"}}`)
+	second := s.candidateFor("second", held)
+	eventually(t, func() bool { return strings.Contains(second.logs(), "leader=paused") }, "it stands by")
+	seen := time.Now() // it saw the Lease just now, or a moment ago
+	s.do(s.rest.Delete().AbsPath(s.path()), "")
+	next := second.term()
+	require.Greater(t, time.Since(seen), held-2*time.Second, "the leader may have made it again until then")
+	require.EqualValues(t, 4, next.Epoch)
+	require.True(t, next.Before)
+	require.Equal(t, "up to 42", next.Found, "what was in it is not lost")
+	require.Equal(t, "up to 42", s.lease().Annotations[lease.Annotation], "until there is something better")
+}
+
+func TestWhoStartsAndFindsNoLeaseGivesALeaderAMoment(t *testing.T) {
+	s := newServer(t)
+	began := time.Now()
+	first := s.candidateFor("first", 10*time.Second)
+	term := first.term()
+	took := time.Since(began)
+	require.GreaterOrEqual(t, took, 3*time.Second, "a leader may be about to make it again")
+	require.Less(t, took, 8*time.Second, "a first installation waits no longer")
+	require.False(t, term.Before)
 }
 
 func TestALabelOfTheLeaseIsNobodysBusiness(t *testing.T) {
