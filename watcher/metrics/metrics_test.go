@@ -88,15 +88,18 @@ func TestWhatAConfigurationNoLongerHasIsInNoMetricAndTheRestGoesOn(t *testing.T)
 	}{
 		"a step": {
 			func(m *Metrics) { m.ForgetStep("2 slack") },
-			[]string{`step="2 slack"`}, []string{`step="1 diff"`, `resource="configmaps"`, `resource="deployments.apps"`},
+			[]string{`step="2 slack"`},
+			[]string{`step="1 diff"`, `resource="configmaps"`, `resource="deployments.apps"`},
 		},
 		"a resource": {
 			func(m *Metrics) { m.ForgetResource("configmaps") },
-			[]string{`resource="configmaps"`}, []string{`step="1 diff"`, `step="2 slack"`, `resource="deployments.apps"`},
+			[]string{`resource="configmaps"`},
+			[]string{`step="1 diff"`, `step="2 slack"`, `resource="deployments.apps"`},
 		},
 		"what never was": {
 			func(m *Metrics) { m.ForgetStep("3 log"); m.ForgetResource("secrets") },
-			nil, []string{`step="1 diff"`, `step="2 slack"`, `resource="configmaps"`, `resource="deployments.apps"`},
+			nil,
+			[]string{`step="1 diff"`, `step="2 slack"`, `resource="configmaps"`, `resource="deployments.apps"`},
 		},
 	}
 	for name, tt := range tests {
