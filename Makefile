@@ -48,7 +48,7 @@ allocs := ./event ./functions/diff ./watcher/object ./watcher/state ./watcher/ch
 
 # What controllers and kubectl write is tested on a control plane that has them.
 .PHONY: test
-test: build bin/cluster bin/helm ## run all tests, with the race detector, on a real API server (builds one the first time: 8 minutes)
+test: build bin/cluster bin/helm ## run all tests, with the race detector, on a real API server (13 minutes; builds one the first time: 8 more)
 	bin/cluster build --controller-manager --kubectl >/dev/null
 	KWATCHMAN_TEST_HELM=$(CURDIR)/bin/helm KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/cluster run -- $(GO) test -race -timeout 20m $(TESTFLAGS) ./...
 	bin/cluster run --controller-manager --kubectl -- $(GO) test -race -run '^TestWho' $(TESTFLAGS) ./test/e2e

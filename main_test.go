@@ -40,3 +40,17 @@ func TestEverySettingOfAFunctionIsDocumentedWithItsKey(t *testing.T) {
 		}
 	}
 }
+
+// Who comes here first finds two commands, and CI runs the one that tests.
+func TestTheREADMEBeginsWithHowToSeeAndHowToTestIt(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	top, _, found := strings.Cut(string(text), "\n## ")
+	require.True(t, found)
+	for _, want := range []string{"\n```sh\nmake demo\n```\n", "\n```sh\nmake test\n```\n", "(DEVELOPMENT.md)"} {
+		require.Contains(t, top, want)
+	}
+	ci, err := os.ReadFile(".ci/run")
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^make test( |$)`, string(ci))
+}

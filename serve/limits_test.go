@@ -99,3 +99,36 @@ func TestTooManyConnectionsAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(answer), "200 OK")
 }
+
+func TestARequestThatLeavesTheWaitingLineIsToBeRepeated(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(entered)
+		<-leave
+	}), 1))
+	defer server.Close()
+	defer close(leave)
+	const request = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+	first, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer func() { _ = first.Close() }()
+	_, err = io.WriteString(first, request)
+	require.NoError(t, err)
+	<-entered
+
+	second, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer func() { _ = second.Close() }()
+	_, err = io.WriteString(second, request)
+	require.NoError(t, err)
+	require.NoError(t, second.(*net.TCPConn).CloseWrite()) // as a proxy does whose client has gone
+	answer, err := http.ReadResponse(bufio.NewReader(second), nil)
+	require.NoError(t, err)
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode, "200 without a body would be a stop")
+	require.True(t, event.Retryable(answer.StatusCode))
+	require.Equal(t, "text/plain; charset=utf-8", answer.Header.Get("Content-Type"))
+	require.Equal(t, 1, strings.Count(string(body), "\n"), "%s", body)
+	require.LessOrEqual(t, len(body), 768)
+}

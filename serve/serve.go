@@ -88,7 +88,10 @@ func counted(h http.Handler, inFlight *atomic.Int64, cpus *processors.Processors
 	})
 }
 
-// limit lets n requests at once through to h; the others wait their turn.
+// limit lets n requests at once through to h; the others wait their turn. One that
+// is given up while it waits was not handled, and is answered so: an empty 200 would
+// say that the chain stops here. A client that has only closed its side for writing
+// reads it.
 func limit(h http.Handler, n int) http.Handler {
 	slots := make(chan struct{}, n)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -97,6 +100,7 @@ func limit(h http.Handler, n int) http.Handler {
 			defer func() { <-slots }()
 			h.ServeHTTP(w, r)
 		case <-r.Context().Done():
+			http.Error(w, "too many events at once, and this request was given up before its turn: try again", http.StatusServiceUnavailable)
 		}
 	})
 }

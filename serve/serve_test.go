@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -135,7 +136,9 @@ func TestCallerWhoLeavesGivesItsPlaceUp(t *testing.T) {
 	cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", nil)
 	require.NoError(t, err)
-	h.ServeHTTP(nil, r)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 }
 
 func TestHugeHeaderIsRefused(t *testing.T) {

@@ -95,6 +95,7 @@ func newClient(cfg *rest.Config, userAgent string) (*Client, error) {
 	// API server is spared the packing, too.
 	cfg.DisableCompression = true
 	cfg.WarningHandlerWithContext = rest.NoWarnings{}
+	boundReceiving(cfg)
 	client, err := rest.RESTClientFor(cfg)
 	if err != nil && strings.Contains(err.Error(), "host must be a URL") { // which it shows
 		return nil, errors.New("kubeconfig: the server of the cluster is no URL: want https://host:port")

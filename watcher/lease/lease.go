@@ -80,6 +80,7 @@ type Election struct {
 	holder  string              // as it was last said
 	failing bool                // it has been said
 	asked   bool                // there was an answer before
+	missing time.Time           // since when there is no Lease; zero: there was one at the last look
 	unsure  bool                // the Lease may be ours without our having had the answer
 	looked  bool                // it was looked at: who has our name from now on is another one
 	full    seldom.Line
@@ -106,14 +107,24 @@ type Term struct {
 	// Before tells that there was one.
 	Before bool
 
-	end   context.CancelCauseFunc
-	limit time.Duration // how long a renewal holds
-	lost  atomic.Bool
+	// Set before lead is called, and not after.
+	held  context.Context
+	drop  context.CancelCauseFunc // ends held
+	end   context.CancelCauseFunc // ends the context that lead has
+	limit time.Duration           // how long a renewal holds
+
+	lost atomic.Bool
 
 	mu      sync.Mutex
-	renewed time.Time // when the last renewal was asked for
-	content func() string
+	renewed time.Time     // when the last renewal was asked for; under mu
+	content func() string // see Publish; under mu
 }
+
+// Held is done, with the cause ErrLost, as soon as another watcher may lead, and
+// with another cause when lead has returned. A stop does not end it, as it ends
+// the context of lead: what is still under way then may go on while the Lease is
+// held. Only lead, and what it starts, may call it.
+func (t *Term) Held() context.Context { return t.held }
 
 // Publish says what to write for the next leader, at each renewal from now on.
 // Until then, what the one before has written stays.
@@ -151,6 +162,7 @@ func (t *Term) left() time.Duration {
 
 func (t *Term) lose() {
 	t.lost.Store(true)
+	t.drop(ErrLost)
 	t.end(ErrLost)
 }
 
@@ -203,6 +215,9 @@ func (e *Election) Run(ctx context.Context, lead func(context.Context, *Term) er
 
 // reign holds the Lease while lead is at work.
 func (e *Election) reign(ctx context.Context, t *Term, lead func(context.Context, *Term) error) error {
+	hold := context.WithoutCancel(ctx) // it is held until the work is done
+	t.held, t.drop = context.WithCancelCause(hold)
+	defer t.drop(nil)
 	during, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	t.end = end
@@ -211,7 +226,6 @@ func (e *Election) reign(ctx context.Context, t *Term, lead func(context.Context
 	e.log.Info("leading", "epoch", t.Epoch)
 	done := make(chan error, 1)
 	go func() { done <- lead(during, t) }()
-	hold := context.WithoutCancel(ctx) // it is held until the work is done
 	tick := time.NewTimer(e.pause())
 	defer tick.Stop()
 	said := false
@@ -232,8 +246,17 @@ func (e *Election) reign(ctx context.Context, t *Term, lead func(context.Context
 			e.log.Warn("the Lease is lost, another watcher may lead", "epoch", t.Epoch)
 		}
 		e.live()
-		tick.Reset(e.pause())
+		tick.Reset(e.untilRenewal(t))
 	}
+}
+
+// untilRenewal is the time to the next renewal, or to the moment at which the
+// term ends without one.
+func (e *Election) untilRenewal(t *Term) time.Duration {
+	if t.Lost() {
+		return e.pause()
+	}
+	return max(min(e.pause(), t.left()), time.Millisecond)
 }
 
 // renew says that this watcher still leads. Another one's name in the Lease ends
@@ -311,7 +334,8 @@ func (e *Election) note(ctx context.Context, err error) error {
 		if e.failing {
 			e.log.Info("the Lease is reached again")
 		}
-		e.failing, e.asked = false, true
+		// That there is no Lease is no answer yet: the namespace may be missing, too.
+		e.failing, e.asked = false, e.lease != nil
 	case ctx.Err() != nil, apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), e.asked && apierrors.IsNotFound(err): // news, and no trouble
 	case !e.asked && (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err)):
 		return fmt.Errorf("KW_LEASE: %w", e.explain(err))
@@ -354,10 +378,15 @@ func (e *Election) try(ctx context.Context) (*Term, error) {
 	asked := time.Now()
 	err := e.look(ctx)
 	e.live()
-	t := &Term{limit: e.limit(), renewed: asked, end: func(error) {}}
+	t := &Term{limit: e.limit(), renewed: asked}
 	switch {
+	case apierrors.IsNotFound(err) && !e.abandoned():
+		return nil, nil
 	case apierrors.IsNotFound(err):
 		t.Epoch, t.Before = e.epoch+1, e.epoch >= 0
+		if e.lease != nil {
+			t.Found = e.lease.Annotations[Annotation]
+		}
 		err = e.create(ctx, t, e.cfg.Identity)
 	case err != nil:
 		return nil, err
@@ -380,6 +409,21 @@ func (e *Election) try(ctx context.Context) (*Term, error) {
 	return t, nil
 }
 
+// missingPauses is for how many pauses a Lease has to be missing before somebody
+// makes it who is not its leader: a leader makes it again within one or two.
+const missingPauses = 3
+
+// abandoned tells, of a Lease that is missing, whether it may be made: no leader
+// that lives makes it again, neither one that nobody here has seen nor the one
+// that was seen last, which has its whole time, counted from its last renewal.
+func (e *Election) abandoned() bool {
+	if e.missing.IsZero() {
+		e.missing = time.Now()
+		e.log.Info("there is no Lease, a leader has time to make it again", "leader", e.holder)
+	}
+	return time.Since(e.missing) >= missingPauses*e.pause() && (e.lease == nil || e.free())
+}
+
 // free tells whether the Lease may be taken: also at the start if the process
 // before this one had it under the same name.
 func (e *Election) free() bool {
@@ -396,6 +440,7 @@ func (e *Election) look(ctx context.Context) error {
 	if err := e.do(ctx, e.cfg.Client.Get().AbsPath(e.path, e.cfg.Name), nil, &l); err != nil {
 		return err
 	}
+	e.missing = time.Time{}
 	if e.lease == nil || !reflect.DeepEqual(l.Spec, e.lease.Spec) {
 		e.seen = time.Now()
 	}
@@ -407,12 +452,15 @@ func (e *Election) look(ctx context.Context) error {
 func (e *Election) create(ctx context.Context, t *Term, holder string) error {
 	l := &coordination.Lease{}
 	l.APIVersion, l.Kind, l.Name, l.Namespace = "coordination.k8s.io/v1", "Lease", e.cfg.Name, e.cfg.Namespace
+	if t.Found != "" { // of a Lease that was deleted: until the term has something better
+		l.Annotations = map[string]string{Annotation: t.Found}
+	}
 	e.fill(l, t, holder)
 	var made coordination.Lease
 	if err := e.do(ctx, e.cfg.Client.Post().AbsPath(e.path), l, &made); err != nil {
 		return err
 	}
-	e.lease = &made
+	e.lease, e.missing = &made, time.Time{}
 	return nil
 }
 

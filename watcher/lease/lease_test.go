@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,18 +76,35 @@ type watcher struct {
 	e     *lease.Election
 	terms chan *lease.Term
 	end   func() error
-	leave chan error // ends a term, with an error or nil
+	leave chan error    // ends a term, with an error or nil
+	drain chan struct{} // not nil: a stop goes on until it is closed
 
 	mu      sync.Mutex
-	content string
+	content string          // under mu
+	log     strings.Builder // under mu
 }
 
-func (s *server) candidate(name string) *watcher {
+// Write takes the lines of its log.
+func (w *watcher) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(p)
+}
+
+func (w *watcher) logs() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
+}
+
+func (s *server) candidate(name string) *watcher { return s.candidateFor(name, 3*time.Second) }
+
+func (s *server) candidateFor(name string, duration time.Duration) *watcher {
 	s.t.Helper()
 	w := &watcher{t: s.t, terms: make(chan *lease.Term, 10), leave: make(chan error)}
 	w.e = lease.New(lease.Config{
-		Client: s.rest, Namespace: s.namespace, Name: "watchers", Identity: name, Duration: 3 * time.Second,
-		Logger: slog.New(slog.DiscardHandler),
+		Client: s.rest, Namespace: s.namespace, Name: "watchers", Identity: name, Duration: duration,
+		Logger: slog.New(slog.NewTextHandler(w, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -105,6 +126,9 @@ func (w *watcher) lead(ctx context.Context, t *lease.Term) error {
 	w.terms <- t
 	select {
 	case <-ctx.Done():
+		if w.drain != nil {
+			<-w.drain
+		}
 		return nil
 	case err := <-w.leave:
 		return err
@@ -161,17 +185,7 @@ func TestALeaderThatIsNotHeardOfIsFollowedAndKnowsIt(t *testing.T) {
 	first := s.candidate("first")
 	one := first.term()
 	second := s.candidate("second")
-	// Another one takes the Lease, as after a pause in which it expired.
-	l := s.lease()
-	*l.Spec.HolderIdentity = "third"
-	*l.Spec.LeaseTransitions = 7
-	raw, err := json.Marshal(l)
-	require.NoError(t, err)
-	for s.rest.Put().AbsPath(s.path()).SetHeader("Content-Type", "application/json").Body(raw).Do(t.Context()).Error() != nil {
-		l.ResourceVersion = s.lease().ResourceVersion
-		raw, err = json.Marshal(l)
-		require.NoError(t, err)
-	}
+	s.takes("third", 7)
 	eventually(t, one.Lost, "the term ends")
 	require.False(t, one.Holds())
 	var next *lease.Term
@@ -182,6 +196,143 @@ func TestALeaderThatIsNotHeardOfIsFollowedAndKnowsIt(t *testing.T) {
 		t.Fatal("nobody follows")
 	}
 	require.EqualValues(t, 8, next.Epoch)
+}
+
+// takes writes another holder into the Lease, as after a pause in which it expired.
+func (s *server) takes(holder string, transitions int32) {
+	s.t.Helper()
+	eventually(s.t, func() bool { // the leader writes to it, too
+		l := s.lease()
+		*l.Spec.HolderIdentity, *l.Spec.LeaseTransitions = holder, transitions
+		raw, err := json.Marshal(l)
+		require.NoError(s.t, err)
+		return s.rest.Put().AbsPath(s.path()).SetHeader("Content-Type", "application/json").Body(raw).Do(s.t.Context()).Error() == nil
+	}, "another one has it")
+}
+
+func (s *server) exists() bool {
+	return s.rest.Get().AbsPath(s.path()).Do(context.Background()).Error() == nil
+}
+
+func ended(ctx context.Context) bool { return ctx.Err() != nil }
+
+func TestALeaseThatIsLostDuringAStopIsKnownToWhatIsStillUnderWay(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	first.drain = make(chan struct{})
+	finish := sync.OnceFunc(func() { close(first.drain) })
+	t.Cleanup(finish)
+	one := first.term()
+	go func() { _ = first.end() }() // and lead is at work until it may finish
+	for range 2 {
+		before := s.lease().Spec.RenewTime.Time
+		eventually(t, func() bool { return s.lease().Spec.RenewTime.After(before) }, "it is renewed while lead is at work")
+	}
+	require.NoError(t, one.Held().Err(), "a stop is no loss")
+	s.takes("third", 7)
+	eventually(t, func() bool { return ended(one.Held()) }, "what is under way knows")
+	require.Equal(t, lease.ErrLost, context.Cause(one.Held()))
+	finish()
+	require.NoError(t, first.end())
+	require.Equal(t, "third", *s.lease().Spec.HolderIdentity, "the Lease of another one is not given back")
+}
+
+// vanishing is an API server that lets somebody have the Lease and then answers no
+// more.
+func vanishing(t *testing.T) *server {
+	t.Helper()
+	var gone atomic.Bool
+	quit := make(chan struct{})
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if gone.Load() {
+			<-quit
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"metadata":{"name":"watchers"},"spec":{"holderIdentity":"","leaseTransitions":4}}`))
+		gone.Store(r.Method == http.MethodPut)
+	}))
+	t.Cleanup(func() {
+		close(quit)
+		api.Close()
+	})
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(path, []byte(`{"clusters":[{"name":"c","cluster":{"server":"`+api.URL+`"}}],
+		"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`), 0o600))
+	c, err := client.Connect(path, "lease-test")
+	require.NoError(t, err)
+	return &server{t: t, rest: c.REST, namespace: "any"}
+}
+
+func TestALeaseThatCannotBeRenewedDuringAStopIsLostBeforeAnotherOneMayLead(t *testing.T) {
+	first := vanishing(t).candidate("first")
+	first.drain = make(chan struct{})
+	t.Cleanup(func() { close(first.drain) })
+	one := first.term()
+	began := time.Now() // a little after the last renewal was asked for
+	go func() { _ = first.end() }()
+	eventually(t, func() bool { return ended(one.Held()) }, "what is under way knows")
+	require.Less(t, time.Since(began), 3*time.Second, "so long the others wait")
+	require.Equal(t, lease.ErrLost, context.Cause(one.Held()))
+}
+
+func TestWhatATermHoldsEndsWithIt(t *testing.T) {
+	s := newServer(t)
+	first := s.candidate("first")
+	one := first.term()
+	require.NoError(t, one.Held().Err())
+	require.NoError(t, first.end())
+	require.True(t, ended(one.Held()))
+	require.Equal(t, context.Canceled, context.Cause(one.Held()), "it was not lost")
+}
+
+func TestALeaseThatIsDeletedIsMadeAgainByItsLeaderAndNotByWhoStandsBy(t *testing.T) {
+	s := newServer(t)
+	first := s.candidateFor("first", 10*time.Second)
+	one := first.term()
+	first.says("up to 42")
+	var others []*watcher
+	for _, name := range []string{"second", "third", "fourth", "fifth"} {
+		others = append(others, s.candidateFor(name, 10*time.Second))
+	}
+	for range 3 {
+		eventually(t, func() bool { return s.lease().Annotations[lease.Annotation] == "up to 42" }, "it is written")
+		s.do(s.rest.Delete().AbsPath(s.path()), "")
+		eventually(t, s.exists, "it is there again")
+		require.Equal(t, "first", *s.lease().Spec.HolderIdentity)
+	}
+	require.True(t, one.Holds())
+	for _, o := range others {
+		require.Empty(t, o.terms)
+	}
+}
+
+func TestWhoStandsByGivesADeletedLeaseTheTimeOfItsLeader(t *testing.T) {
+	s := newServer(t)
+	const held = 5 * time.Second
+	s.do(s.rest.Post().AbsPath(strings.TrimSuffix(s.path(), "/watchers")), `{"metadata":{"name":"watchers","annotations":{"`+lease.Annotation+`":"up to 42"}},
+		"spec":{"holderIdentity":"paused","leaseDurationSeconds":5,"leaseTransitions":3,"renewTime":"2026-01-01T00:00:00.000000Z"}}`)
+	second := s.candidateFor("second", held)
+	eventually(t, func() bool { return strings.Contains(second.logs(), "leader=paused") }, "it stands by")
+	seen := time.Now() // it saw the Lease just now, or a moment ago
+	s.do(s.rest.Delete().AbsPath(s.path()), "")
+	next := second.term()
+	require.Greater(t, time.Since(seen), held-2*time.Second, "the leader may have made it again until then")
+	require.EqualValues(t, 4, next.Epoch)
+	require.True(t, next.Before)
+	require.Equal(t, "up to 42", next.Found, "what was in it is not lost")
+	require.Equal(t, "up to 42", s.lease().Annotations[lease.Annotation], "until there is something better")
+}
+
+func TestWhoStartsAndFindsNoLeaseGivesALeaderAMoment(t *testing.T) {
+	s := newServer(t)
+	began := time.Now()
+	first := s.candidateFor("first", 10*time.Second)
+	term := first.term()
+	took := time.Since(began)
+	require.GreaterOrEqual(t, took, 3*time.Second, "a leader may be about to make it again")
+	require.Less(t, took, 8*time.Second, "a first installation waits no longer")
+	require.False(t, term.Before)
 }
 
 func TestALabelOfTheLeaseIsNobodysBusiness(t *testing.T) {

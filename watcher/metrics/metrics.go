@@ -35,7 +35,7 @@ type Metrics struct {
 	takeovers, reloads                               *prometheus.CounterVec
 
 	mu      sync.Mutex
-	reasons map[string]map[string]bool // step → classes
+	reasons map[string]map[string]bool // step → classes; under mu
 }
 
 // Queue is what waits, asked for at each scrape.
@@ -209,6 +209,39 @@ func (m *Metrics) Step(step string) {
 	}
 	m.step.WithLabelValues(step)
 	m.deadLetters.WithLabelValues(step)
+}
+
+// ForgetStep removes the counters of a step that no chain has any more, so that
+// they do not stay in /metrics until the process ends. What is counted for that
+// step afterwards begins at 0: its last attempt has to be over.
+func (m *Metrics) ForgetStep(step string) {
+	if m == nil {
+		return
+	}
+	of := prometheus.Labels{"step": step}
+	for _, v := range []*prometheus.CounterVec{m.stopped, m.retries, m.deadLetters, m.requests} {
+		v.DeletePartialMatch(of)
+	}
+	m.step.DeletePartialMatch(of)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.reasons, step)
+}
+
+// ForgetResource removes the counters of a resource that is not watched any more,
+// in any namespace. Its watches have to be over, and its objects taken off with
+// Objects: what comes afterwards begins at 0, below which these would go.
+func (m *Metrics) ForgetResource(resource string) {
+	if m == nil {
+		return
+	}
+	of := prometheus.Labels{"resource": resource}
+	for _, v := range []*prometheus.CounterVec{m.changes, m.restarts, m.relists} {
+		v.DeletePartialMatch(of)
+	}
+	for _, v := range []*prometheus.GaugeVec{m.objects, m.watches, m.down} {
+		v.DeletePartialMatch(of)
+	}
 }
 
 // Attempted counts an attempt at a step that took d.
