@@ -120,7 +120,7 @@ func TestTheJudgeNamesTheDamageAndNothingElse(t *testing.T) {
 		"merged by a watch":               {run(all, replace(2, 4, tell(all, 2, 4)), announce(41, merge)), []string{"missing"}},
 		"merged, said of before":          {run(all, replace(2, 4, relisted(all, 2, 4)), announce(39, merge)), []string{"missing"}},
 		"merged, said afterwards":         {run(all, replace(2, 4, relisted(all, 2, 4)), announce(49, merge)), []string{"missing"}},
-		"another uid, merged":             {run(all, slices.Concat(right[:3], net(all, 3, 8)), announce(81, merge)), []string{"merged +", "merged +", "merged +"}},
+		"another uid, merged":             {run(all, slices.Concat(right[:3], netOf(all, 3, 8)), announce(81, merge)), []string{"merged +", "merged +", "merged +"}},
 		"made and deleted, merged":        {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:]), announce(51, merge)), []string{"merged +", "merged +"}},
 		"made and deleted, not merged":    {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:])), []string{"missing", "missing"}},
 		"lost, and said so":               {run(all, replace(2, 5), announce(55, lose)), []string{"missing +", "missing +", "missing +"}},
@@ -205,7 +205,7 @@ func TestTheJudgeHasNothingAgainstARightRun(t *testing.T) {
 			}
 			to := min(i+1+rng.IntN(6), len(all)-1)
 			r.Announced = append(r.Announced, announce(all[to].Revision, mayMerge))
-			r.Told = append(r.Told, net(all, i-1, to)...)
+			r.Told = append(r.Told, netOf(all, i-1, to)...)
 			i = to + 1
 		}
 		v := Judge(r)
@@ -214,8 +214,8 @@ func TestTheJudgeHasNothingAgainstARightRun(t *testing.T) {
 	}
 }
 
-// net is what a comparison of two states tells.
-func net(all []State, from, to int) []Telling {
+// netOf is what a comparison of two states tells.
+func netOf(all []State, from, to int) []Telling {
 	old, now := all[from].Version, all[to].Version
 	switch {
 	case old == now:

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -138,6 +137,3 @@ func clockOf(samples []sample) clock {
 		},
 	}
 }
-
-// byTime orders lines of several logs.
-func byTime(a, b Line) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Message, b.Message)) }
