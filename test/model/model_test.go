@@ -47,9 +47,12 @@ func TestModelAgreesWithWhatIsTold(t *testing.T) {
 // come may take longer: see patience.
 const settling = 8 * time.Second
 
-// patience is how long a run waits for what must come. A watcher looks for the API
-// server every 22 s at worst.
-const patience = 90 * time.Second
+// How long a run waits for what must come: as long as it comes, and then longer than
+// a watcher takes to look for the API server again, 22 s at worst.
+const (
+	patience = 2 * time.Minute
+	quiet    = 40 * time.Second
+)
 
 func during(t *testing.T, p *plane, s setup, seed uint64, whole time.Duration) {
 	t.Logf("seed %d: MODEL_SEED=%d", seed, seed)
@@ -85,9 +88,15 @@ func (r *rig) mend(t *testing.T) {
 
 // await waits until all has come that must, and a little longer for what must not.
 func (r *rig) await() {
-	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(time.Second) {
-		if Judge(r.run()).Count(Missing, false) == 0 {
+	begin := time.Now()
+	last, arrived := begin, 0
+	for ; time.Since(begin) < patience && time.Since(last) < quiet; time.Sleep(time.Second) {
+		v := Judge(r.run())
+		if v.Count(Missing, false) == 0 {
 			break
+		}
+		if v.Arrived > arrived {
+			last, arrived = time.Now(), v.Arrived
 		}
 	}
 	time.Sleep(2 * time.Second)

@@ -15,7 +15,6 @@ type object struct {
 	cursor int               // the newest state that was told
 	told   map[int]time.Time // when each state was told first
 	merged map[int]string    // what excuses that a state was skipped
-	lived  map[string]bool   // uids that were told as existing
 	known  map[[2]string]bool
 	newest int64         // the highest epoch that has told
 	lates  map[int64]int // requests that came late, by epoch
@@ -24,15 +23,12 @@ type object struct {
 func newObject(r *Run, v *Verdict, key Key) *object {
 	o := &object{
 		run: r, verdict: v, key: key, states: r.History[key], place: map[string]int{}, newest: -1,
-		told: map[int]time.Time{0: {}}, merged: map[int]string{}, lived: map[string]bool{}, known: map[[2]string]bool{}, lates: map[int64]int{},
+		told: map[int]time.Time{0: {}}, merged: map[int]string{}, known: map[[2]string]bool{}, lates: map[int64]int{},
 	}
 	for i, s := range o.states {
 		if s.Version != "" {
 			o.place[s.Version] = i
 		}
-	}
-	if first := o.states[0].Version; first != "" {
-		o.lived[uidOf(first)] = true
 	}
 	return o
 }
@@ -82,7 +78,7 @@ func (o *object) take(t Telling) {
 		return
 	}
 	switch {
-	case t.Old == "" && o.lived[uidOf(t.Now)]:
+	case t.Old == "" && uidOf(t.Now) == uidOf(o.states[o.cursor].Version):
 		o.find(Retold, o.excuse(mayRetell, t, to), "%s (%s) is a second Add, %s was told last", t.ID, t.Via, o.named(o.cursor))
 	case from < o.cursor || from >= to || t.Now != "" && t.Old != "" && uidOf(t.Now) != uidOf(t.Old):
 		o.find(WrongOld, o.excuse(mayRetell, t, to), "%s (%s) has the old object %s instead of %s", t.ID, t.Via, named(t.Old), o.named(o.cursor))
@@ -147,11 +143,6 @@ func (o *object) skip(t Telling, from, to int) {
 func (o *object) note(t Telling, state int) {
 	if _, before := o.told[state]; !before {
 		o.told[state] = t.At
-	}
-	for _, version := range []string{t.Old, t.Now} {
-		if version != "" {
-			o.lived[uidOf(version)] = true
-		}
 	}
 }
 
