@@ -114,6 +114,7 @@ func TestTheJudgeNamesTheDamageAndNothingElse(t *testing.T) {
 		"told again as another update":    {run(all, replace(4, 4, relisted(all, 2, 4))), []string{"retold"}},
 		"told again as an Add":            {run(all, replace(4, 4, relisted(all, 0, 4))), []string{"retold"}},
 		"a second Add of what goes on":    {run(all, replace(3, 4, relisted(all, 0, 4))), []string{"retold"}},
+		"another Add of what was out":     {run(states("aa-aa"), slices.Delete(rightly(states("aa-aa")), 2, 3)), []string{"missing"}},
 		"a second Delete":                 {run(all, append(slices.Clone(right), relisted(all, 4, 6))), []string{"retold"}},
 		"merged without a word":           {run(all, replace(2, 4, relisted(all, 2, 4))), []string{"missing"}},
 		"merged, and said so":             {run(all, replace(2, 4, relisted(all, 2, 4)), announce(41, merge)), []string{"merged +"}},

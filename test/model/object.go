@@ -78,7 +78,7 @@ func (o *object) take(t Telling) {
 		return
 	}
 	switch {
-	case t.Old == "" && uidOf(t.Now) == uidOf(o.states[o.cursor].Version):
+	case t.Old == "" && uidOf(t.Now) == uidOf(o.states[o.cursor].Version) && from < o.cursor:
 		o.find(Retold, o.excuse(mayRetell, t, to), "%s (%s) is a second Add, %s was told last", t.ID, t.Via, o.named(o.cursor))
 	case from < o.cursor || from >= to || t.Now != "" && t.Old != "" && uidOf(t.Now) != uidOf(t.Old):
 		o.find(WrongOld, o.excuse(mayRetell, t, to), "%s (%s) has the old object %s instead of %s", t.ID, t.Via, named(t.Old), o.named(o.cursor))
