@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -54,7 +55,17 @@ const (
 	quiet    = 40 * time.Second
 )
 
+// tooLong is how much longer than its time a run may take before it counts as one
+// that hangs.
+const tooLong = 10 * time.Minute
+
 func during(t *testing.T, p *plane, s setup, seed uint64, whole time.Duration) {
+	hanging := time.AfterFunc(whole+tooLong, func() {
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2)
+		_, _ = fmt.Fprintf(os.Stderr, "\n--- FAIL: %s has not ended after %s\n", t.Name(), whole+tooLong)
+		os.Exit(1)
+	})
+	defer hanging.Stop()
 	t.Logf("seed %d: MODEL_SEED=%d", seed, seed)
 	r := newRig(t, p, s, seed)
 	f := newFaults(r, seed)
@@ -131,6 +142,11 @@ func (r *rig) judge(t *testing.T, f *faults, seed uint64) {
 	}
 	for line, n := range said {
 		t.Logf("announced %d times: %s", n, line)
+	}
+	for _, s := range r.slots {
+		for _, end := range s.ended() {
+			t.Logf("%s ended by itself and was started again: %s", s.name, end)
+		}
 	}
 	require.NotEmpty(t, run.Told)
 	_, errs := r.sinks.got(nil)
