@@ -162,5 +162,7 @@ func (r *rig) judge(t *testing.T, f *faults, seed uint64) {
 	for _, finding := range unannounced[:min(10, len(unannounced))] {
 		t.Log(finding)
 	}
-	assert.Empty(t, len(unannounced), "findings that nothing announced; MODEL_SEED=%d", seed)
+	if n := len(unannounced); n > 0 {
+		t.Errorf("%d findings that nothing announced, of which the first are above: MODEL_SEED=%d", n, seed)
+	}
 }
