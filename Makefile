@@ -62,12 +62,24 @@ faults = KWATCHMAN_FAULTS=$(1) KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/clust
 
 # Side by side, for the burst mostly waits: a message a second.
 .PHONY: test-faults break-things burst
-test-faults: bin/cluster ## break things on a real API server and count what arrives (11 minutes)
+test-faults: bin/cluster ## break things on a real API server and count what arrives (16 minutes)
 	@$(MAKE) --no-print-directory -j2 break-things burst
+	@$(MAKE) --no-print-directory model
 break-things: bin/cluster
 	$(call faults,short,60m)
 burst: bin/cluster
 	KWATCHMAN_BURST=500 bin/cluster run -- $(GO) test -race -v -count=1 -timeout 40m -run '^TestBurst' $(TESTFLAGS) ./test/e2e
+
+# MODEL_TIME is that of all set-ups together, without the waits for what must come;
+# MODEL_SEED chooses the seed, MODEL_SEEDS is how many run one after the other, MODEL_SETUP
+# takes the set-ups whose name contains it.
+MODEL_TIME ?= 3m
+MODEL_SEEDS ?= 1
+.PHONY: model
+model: bin/cluster ## break things at random and judge what arrives by etcd's history (4 minutes; MODEL_TIME=30m MODEL_SEED=1 MODEL_SEEDS=10)
+	KWATCHMAN_MODEL=$(MODEL_TIME) KWATCHMAN_MODEL_SEED=$(MODEL_SEED) KWATCHMAN_MODEL_SEEDS=$(MODEL_SEEDS) \
+		KWATCHMAN_MODEL_SETUP='$(MODEL_SETUP)' KWATCHMAN_CLUSTER=$(CURDIR)/bin/cluster bin/cluster run -- \
+		$(GO) test -race -v -count=1 -timeout 24h -run '^TestModel' $(TESTFLAGS) ./test/model
 
 # ROUNDS is how often the leader is taken away in each of three ways: ten times are ten minutes.
 ROUNDS ?= 10
