@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/kwatchman/kwatchman/watcher/object"
@@ -22,49 +19,50 @@ type decoder struct {
 	packer *object.Packer
 	// known gives the object seen last, so that a relist packs only what changed.
 	known func(key string) *object.Object
-	zip   *object.Compressor
-	// bulk tells that many objects come before any of them is compared.
-	bulk bool
 }
 
-func (d decoder) pack(raw []byte) (*object.Object, error) {
-	o, err := d.packer.Pack(raw, d.known)
-	if err == nil && d.bulk {
-		o.Park(d.zip)
-	}
-	return o, err
+// watchEvent is a line of a watch.
+type watchEvent struct {
+	Type   watch.EventType
+	Object *object.Object // of ADDED, MODIFIED and DELETED
+	Status *metav1.Status // of ERROR
+	// Version is the resourceVersion up to which all has come with this event.
+	Version string
+	// InitialEnd tells that a BOOKMARK ends the objects that a streaming list
+	// begins with.
+	InitialEnd bool
 }
 
 // event decodes a line of a watch: {"type":"ADDED","object":{…}}.
-func (d decoder) event(line []byte) (watch.Event, error) {
+func (d decoder) event(line []byte) (watchEvent, error) {
 	in, ok := split(line)
 	if !ok {
 		if err := json.Unmarshal(line, &in); err != nil {
-			return watch.Event{}, errors.New("decode watch event: not JSON")
+			return watchEvent{}, errors.New("decode watch event: not JSON")
 		}
 	}
-	out := watch.Event{Type: in.Type}
+	out := watchEvent{Type: in.Type}
 	switch in.Type {
 	case watch.Added, watch.Modified, watch.Deleted:
-		o, err := d.pack(in.Object)
+		o, err := d.packer.Pack(in.Object, d.known)
 		if err != nil {
 			return out, fmt.Errorf("watch event: %w", err)
 		}
-		out.Object = o
+		out.Object, out.Version = o, o.ResourceVersion
 		return out, nil
 	case watch.Bookmark:
 		var mark metav1.PartialObjectMetadata
 		if err := json.Unmarshal(in.Object, &mark); err != nil {
 			return out, errors.New("decode bookmark: not JSON")
 		}
-		out.Object = &mark
+		out.Version = mark.ResourceVersion
+		out.InitialEnd = mark.Annotations[metav1.InitialEventsAnnotationKey] == "true"
 		return out, nil
 	case watch.Error:
-		var status metav1.Status
-		if err := json.Unmarshal(in.Object, &status); err != nil {
+		out.Status = &metav1.Status{}
+		if err := json.Unmarshal(in.Object, out.Status); err != nil {
 			return out, errors.New("decode watch error: not JSON")
 		}
-		out.Object = &status
 		return out, nil
 	}
 	return out, fmt.Errorf("decode watch event: unknown type %.20q", in.Type)
@@ -90,12 +88,17 @@ func split(line []byte) (wire, bool) {
 	return wire{watch.EventType(kind), rest[:len(rest)-1]}, true
 }
 
+// page is a part of a list, or all of it.
+type page struct {
+	metav1.ListMeta
+	Objects []*object.Object
+}
+
 // list decodes a list token by token: an item is packed before the next is
 // read.
-func (d decoder) list(r io.Reader) (runtime.Object, error) {
-	d.bulk = true
+func (d decoder) list(r io.Reader) (*page, error) {
 	dec := json.NewDecoder(r)
-	list := &metainternal.List{}
+	out := &page{}
 	if err := expect(dec, json.Delim('{')); err != nil {
 		return nil, err
 	}
@@ -106,9 +109,9 @@ func (d decoder) list(r io.Reader) (runtime.Object, error) {
 		}
 		switch name {
 		case "metadata":
-			err = dec.Decode(&list.ListMeta)
+			err = dec.Decode(&out.ListMeta)
 		case "items":
-			list.Items, err = d.items(dec)
+			out.Objects, err = d.items(dec)
 		default:
 			var skipped json.RawMessage
 			err = dec.Decode(&skipped)
@@ -120,13 +123,13 @@ func (d decoder) list(r io.Reader) (runtime.Object, error) {
 	if err := expect(dec, json.Delim('}')); err != nil {
 		return nil, err
 	}
-	if list.ResourceVersion == "" {
+	if out.ResourceVersion == "" {
 		return nil, errors.New("decode list: no resourceVersion")
 	}
-	return list, nil
+	return out, nil
 }
 
-func (d decoder) items(dec *json.Decoder) ([]runtime.Object, error) {
+func (d decoder) items(dec *json.Decoder) ([]*object.Object, error) {
 	open, err := dec.Token()
 	if err != nil {
 		return nil, err
@@ -137,13 +140,13 @@ func (d decoder) items(dec *json.Decoder) ([]runtime.Object, error) {
 	if open != json.Delim('[') {
 		return nil, errors.New("items is no list")
 	}
-	var items []runtime.Object
+	var items []*object.Object
 	var raw json.RawMessage // reused for every item
 	for dec.More() {
 		if err := dec.Decode(&raw); err != nil {
 			return nil, err
 		}
-		o, err := d.pack(raw)
+		o, err := d.packer.Pack(raw, d.known)
 		if err != nil {
 			return nil, err
 		}
@@ -173,14 +176,4 @@ func listError(err error) error {
 		return errors.New("decode list: not a list")
 	}
 	return fmt.Errorf("decode list: %w", err)
-}
-
-// causeBroken marks an error that the server did not send.
-const causeBroken metav1.CauseType = "UnreadableWatchEvent"
-
-// brokenEvent is how a watch tells the reflector that it cannot go on.
-func brokenEvent(err error) watch.Event {
-	status := apierrors.NewInternalError(err).Status()
-	status.Details.Causes = append(status.Details.Causes, metav1.StatusCause{Type: causeBroken})
-	return watch.Event{Type: watch.Error, Object: &status}
 }

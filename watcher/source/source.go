@@ -1,24 +1,23 @@
-// Package source lists and watches one resource of the API server and hands on
+// Package source lists and watches one resource of the API server and records
 // each change it sees, in order.
+//
+// The loop of list and watch is its own and not client-go's Reflector: a broken
+// watch goes on where it was, a gap is read from the API server's history as far
+// as that reaches, and a list is compared object by object as it comes, so that
+// it is never in memory as a whole.
 package source
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net/url"
-	"time"
+	"sync/atomic"
 
 	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
 	"github.com/kwatchman/kwatchman/event"
-	"github.com/kwatchman/kwatchman/internal/pause"
+	"github.com/kwatchman/kwatchman/internal/seldom"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
@@ -31,9 +30,9 @@ type Config struct {
 	Scope  state.Scope
 	// Watch is what to follow, and how far that has been done.
 	Watch state.Watch
-	// From is the version to list the objects at, if Watch has none and the API
+	// ListAt is the version to list the objects at, if Watch has none and the API
 	// server still has that one: all that comes later is watched. Empty: the newest.
-	From string
+	ListAt string
 	// FieldSelector is Watch's, with the namespaces to leave out.
 	FieldSelector string
 	State         *state.State
@@ -45,8 +44,8 @@ type Config struct {
 	// Own is the key of the one object that is not looked at, because the watcher
 	// itself writes it; empty: there is none.
 	Own string
-	// Patient tries again whatever the API server answers, also at the start.
-	Patient bool
+	// RetryAll tries again whatever the API server answers, also at the start.
+	RetryAll bool
 	// Synced is called once, when the objects that exist at the start are known.
 	Synced func()
 	// NotServed is called when the API server does not know the path: the
@@ -58,54 +57,62 @@ type Config struct {
 
 // Source follows one resource, in one namespace or all.
 type Source struct {
-	cfg   Config
-	log   *slog.Logger
-	seen  *state.Seen
-	lw    *listWatch
-	stop  context.CancelFunc // of the list and watch
-	until context.Context
-
-	life     life
+	cfg      Config
+	log      *slog.Logger
+	seen     *state.Seen
+	decoder  decoder
+	path     string // of the list
 	resource string // as metrics call it
-	objects  int    // that were seen; of the goroutine that records
-	counted  bool   // they have been, after the first list
+
+	stop    context.CancelFunc // of the list and watch
+	stopped context.Context    // ends with stop
+
+	life   life
+	synced atomic.Bool // the objects that exist at the start are known
+
+	// Of the goroutine of Run.
+	recording context.Context // of what was seen; outlives the list and watch
+	objects   int             // that were seen
+	counted   bool            // they have been, after the first list
+	watched   bool            // a watch has been opened before
+	noStream  bool            // a streaming list is not served, or broke
+
+	failing atomic.Bool // the API server cannot be followed; it has been said
+	reason  string      // why, as it was said
+	again   seldom.Line // another reason is worth a line, but not each of them
 }
 
 // New prepares a source; Run starts it.
 func New(cfg Config) *Source {
-	packer := object.NewPacker(cfg.Scope.Kind, cfg.Redactor, cfg.Compressor.Vocabulary(cfg.Scope.Resource.GroupResource().String()))
-	s := &Source{
-		cfg: cfg, seen: cfg.State.Seen(cfg.Watch, cfg.Scope),
-		log: cfg.Logger.With("resource", cfg.Scope.Resource.GroupResource().String(), "namespace", cfg.Watch.Namespace),
-	}
-	s.lw = &listWatch{
-		client: cfg.Client, path: client.Path(cfg.Scope.Resource, cfg.Watch.Namespace),
-		labelSelector: cfg.Watch.Labels, fieldSelector: cfg.FieldSelector,
-		version: cfg.Watch.Version, oldest: cfg.From,
-	}
 	resource := cfg.Scope.Resource.GroupResource().String()
-	cfg.Metrics.Watching(resource)
-	s.lw.beat = s.life.beat
-	s.lw.beat()
-	s.lw.restarted = func() { cfg.Metrics.Restarted(resource) }
-	s.lw.down = func(delta int) { cfg.Metrics.Down(resource, delta) }
-	s.resource = resource
-	s.lw.log, s.lw.explain, s.lw.notServed = s.log, s.explain, cfg.NotServed
+	s := &Source{
+		cfg: cfg, seen: cfg.State.Seen(cfg.Watch, cfg.Scope), resource: resource,
+		path: client.Path(cfg.Scope.Resource, cfg.Watch.Namespace),
+		log:  cfg.Logger.With("resource", resource, "namespace", cfg.Watch.Namespace),
+	}
+	packer := object.NewPacker(cfg.Scope.Kind, cfg.Redactor, cfg.Compressor.Vocabulary(resource))
 	packer.Settled = s.isBaseline
-	s.lw.decoder = decoder{packer: packer, known: s.known, zip: cfg.Compressor}
-	s.until, s.stop = context.WithCancel(context.Background())
+	s.decoder = decoder{packer: packer, known: s.known}
+	s.stopped, s.stop = context.WithCancel(context.Background())
+	cfg.Metrics.Watching(resource)
+	s.life.beat()
 	return s
 }
 
 // Watch is how far the source is.
 func (s *Source) Watch() state.Watch { return s.seen.Watch() }
 
+// Behind tells whether the source cannot follow the API server at the moment, so
+// that there may be changes that it has not seen. It may be called at any time,
+// also after Run.
+func (s *Source) Behind() bool { return s.failing.Load() }
+
 // known is the object seen last, as far as it is needed to tell its version.
 // Until the first list is through, it may be in the form of another version and
-// is read anew; so it is when the state cannot be read, which the recorder
+// is read anew; so it is when the state cannot be read, which the comparison
 // will say.
 func (s *Source) known(key string) *object.Object {
-	if !s.lw.wasReported() {
+	if !s.synced.Load() {
 		return nil
 	}
 	o, err := s.seen.Get(key, false)
@@ -122,14 +129,14 @@ func (s *Source) isBaseline(o *object.Object) bool {
 	return !w.Knows(o.Namespace) && o.Created < w.Old
 }
 
-// Stop ends the list and watch, and so Run, once what was seen is handed on.
-// The end of Run's context ends it at once.
+// Stop ends the list and watch, and so Run, once what was seen is recorded. The
+// end of Run's context ends it at once. It may be called at any time.
 func (s *Source) Stop() { s.stop() }
 
 // Gone records a Delete for every object that was seen: the resource does not
 // exist any more. Run has to have ended.
 func (s *Source) Gone(ctx context.Context) error {
-	gone, err := s.seen.Absent(ctx, nil)
+	gone, err := s.seen.Absent(ctx, func(string) bool { return false })
 	if err != nil {
 		return err
 	}
@@ -176,94 +183,39 @@ func (s *Source) count(delta int) {
 	}
 }
 
-// Run follows the resource until ctx ends. Before the first objects are known,
-// an answer that waiting cannot mend (forbidden, a bad selector)
-// is an error; later everything is tried again.
+// Run follows the resource until ctx ends or Stop is called. Before the first
+// objects are known, an answer that waiting cannot mend (forbidden, a bad
+// selector) is an error, unless RetryAll is set; later everything is tried again.
+// An error of Apply ends it, too.
 func (s *Source) Run(ctx context.Context) error {
-	whole, end := context.WithCancel(klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler())))
-	ctx, cancel := context.WithCancel(whole)
-	defer context.AfterFunc(s.until, cancel)()
-	defer s.lw.close()
-	defer end()
+	s.recording = klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler()))
+	watching, cancel := context.WithCancel(s.recording)
 	defer cancel()
+	defer context.AfterFunc(s.stopped, cancel)()
 	s.cfg.Metrics.Watch(s.resource, 1)
 	defer func() {
 		s.count(-s.objects) // who comes next counts its own
 		s.counted = false
-		s.lw.end()
+		if s.failing.Load() {
+			s.cfg.Metrics.Down(s.resource, -1) // nobody follows it any more
+		}
 		s.cfg.Metrics.Watch(s.resource, -1)
 	}()
-	store := &recorder{source: s, ctx: whole, watch: ctx, cancel: end}
-	backoff := newBackoff()
-	for ctx.Err() == nil {
-		started := time.Now()
-		// A new reflector each time: it remembers its waits for minutes, and a
-		// custom resource that is defined anew makes it wait more and more.
-		err := s.reflector(store).ListAndWatchWithContext(ctx)
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil && !s.cfg.Patient && !s.lw.everWatched() && final(err) {
-			return s.explain(err)
-		}
-		if err != nil {
-			s.lw.failed(err)
-		}
-		if s.lw.takeWatched() && time.Since(started) > time.Second {
-			backoff = newBackoff()
-		}
-		d := backoff.Step()
-		if apierrors.IsNotFound(err) {
-			d = min(d, 2*time.Second) // a cheap question, and it may be served again at any time
-		}
-		_ = pause.For(ctx, d)
-	}
-	return store.err
+	return s.follow(watching)
 }
 
-func (s *Source) reflector(store cache.ReflectorStore) *cache.Reflector {
-	return cache.NewReflectorWithOptions(s.lw, nil, store, cache.ReflectorOptions{
-		Name: s.cfg.Scope.Resource.GroupResource().String(), TypeDescription: s.cfg.Scope.Kind.Kind,
-		Backoff: &wait.Backoff{Duration: 500 * time.Millisecond, Cap: 5 * time.Second, Steps: 10, Factor: 2, Jitter: 0.5},
-	})
-}
-
-// newBackoff paces the attempts to list or watch again: an API server that
-// comes back finds its watchers within seconds, but not all in one instant.
-func newBackoff() *wait.Backoff {
-	return &wait.Backoff{Duration: 200 * time.Millisecond, Cap: 15 * time.Second, Steps: 10, Factor: 2, Jitter: 0.5}
-}
-
-// final tells whether the API server's answer is one that waiting cannot mend.
-func final(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) ||
-		apierrors.IsMethodNotSupported(err) || apierrors.IsBadRequest(err) || apierrors.IsInvalid(err)
-}
-
-// explain makes one line of an error that says what to do.
-func (s *Source) explain(err error) error {
-	r := s.cfg.Scope.Resource
-	var status apierrors.APIStatus
-	if u, ok := errors.AsType[*url.Error](err); ok { // without the URL, which says nothing new
-		return fmt.Errorf("watch %s: the API server cannot be reached: %w", r.GroupResource(), u.Err)
+// setSynced reports, once, that the objects that exist at the start are known.
+func (s *Source) setSynced() error {
+	if s.synced.Swap(true) {
+		return nil
 	}
-	if !errors.As(err, &status) {
-		return fmt.Errorf("watch %s: %w", r.GroupResource(), err)
+	n, err := s.seen.Len(s.recording)
+	if err != nil {
+		return &recordError{err}
 	}
-	message := status.Status().Message
-	if apierrors.IsForbidden(err) {
-		role := "its ClusterRole"
-		if s.cfg.Watch.Namespace != "" {
-			role = "its Role in namespace " + s.cfg.Watch.Namespace
-		}
-		return fmt.Errorf("watch %s: %s; add to %s the rule %s (kwatchman rbac prints all of them)",
-			r.GroupResource(), message, role, client.Rule(r.GroupResource(), client.Verbs...))
-	}
-	if apierrors.IsUnauthorized(err) {
-		message = client.UnauthorizedText
-	}
-	if apierrors.IsBadRequest(err) && s.cfg.FieldSelector != "" {
-		message += "; see the field selector"
-	}
-	return fmt.Errorf("watch %s: %s", r.GroupResource(), message)
+	s.log.Info("watching", "objects", n)
+	s.counted = true
+	s.count(n)
+	s.cfg.Synced()
+	return nil
 }

@@ -148,6 +148,9 @@ func (s *server) requests(parts ...string) int {
 	return n
 }
 
+// lists counts the lists so far.
+func (s *server) lists() int { return s.requests("sendInitialEvents=true") + s.requests("limit=500") }
+
 // following is a source that runs.
 type following struct {
 	t      *testing.T
@@ -221,12 +224,10 @@ func (s *server) followIn(dir string, before func(ctx context.Context), change f
 	f.source = New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
-	written := make(chan error, 1)
-	go func() { written <- f.state.Run(f.take) }()
+	f.state.Deliver(f.take)
 	go func() {
 		err := f.source.Run(ctx)
-		f.state.Close()
-		f.ended <- errors.Join(err, <-written, f.state.Release())
+		f.ended <- errors.Join(err, f.state.Close())
 	}()
 	s.t.Cleanup(func() { _ = f.stop() })
 	select {
@@ -333,7 +334,7 @@ func TestAfterABrokenWatchEachChangeArrivesOnceWithoutANewList(t *testing.T) {
 	s := newServer(t)
 	s.create("a", "0")
 	f := s.follow(nil, nil)
-	lists := s.requests("sendInitialEvents=true") + s.requests("limit=500")
+	lists := s.lists()
 	for i := range 10 {
 		s.edit("a", fmt.Sprint(2*i+1))
 		s.misbehave(func(w http.ResponseWriter, _ *http.Request) bool {
@@ -349,7 +350,7 @@ func TestAfterABrokenWatchEachChangeArrivesOnceWithoutANewList(t *testing.T) {
 		want[i] = fmt.Sprintf("%d→%d", i, i+1)
 	}
 	f.await("a", want...)
-	require.Equal(t, lists, s.requests("sendInitialEvents=true")+s.requests("limit=500"), "nothing was listed again")
+	require.Equal(t, lists, s.lists(), "nothing was listed again")
 }
 
 func gone(w http.ResponseWriter, r *http.Request) bool {
@@ -362,41 +363,89 @@ func gone(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-func TestWhereTheHistoryIsGoneTheNetDifferencesArrive(t *testing.T) {
-	s := newServer(t)
-	for _, name := range []string{"changed", "deleted", "same", "again"} {
-		s.create(name, "0")
+// noPast answers that no state of the past can be had.
+func noPast(w http.ResponseWriter, r *http.Request) bool {
+	if r.URL.Query().Get("resourceVersionMatch") != "Exact" {
+		return false
 	}
-	f := s.follow(nil, nil)
-	offline := func(w http.ResponseWriter, _ *http.Request) bool {
+	refuse(w, http.StatusGone, "Expired", "the required revision has been compacted")
+	return true
+}
+
+func refuse(w http.ResponseWriter, status int, reason, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d,"message":%q}`, reason, status, message)
+}
+
+// A gap is made while nobody watches: what its objects go through.
+func (s *server) gap() {
+	s.misbehave(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusBadGateway)
 		return true
-	}
-	s.misbehave(offline)
+	})
 	s.proxy.CloseClientConnections()
 	s.edit("changed", "1")
 	s.edit("changed", "2")
+	s.edit("deleted", "1")
 	s.do("DELETE", s.path("deleted"), "")
+	s.do("DELETE", s.path("gone"), "")
 	s.do("DELETE", s.path("again"), "")
 	s.create("again", "5")
+	s.edit("again", "6")
 	s.create("added", "7")
+	s.edit("added", "8")
+}
+
+var inGap = []string{"changed", "deleted", "gone", "same", "again"}
+
+// The watch cache of an API server may be younger than etcd's history.
+func TestAGapIsReadChangeByChangeAsFarAsEtcdHasIt(t *testing.T) {
+	s := newServer(t)
+	for _, name := range inGap {
+		s.create(name, "0")
+	}
+	f := s.follow(nil, nil)
+	s.gap()
 	s.misbehave(gone)
-	require.Eventually(t, func() bool { return len(f.values("added")) > 0 }, patience, 10*time.Millisecond, "%s", f.logs)
+	require.Eventually(t, func() bool { return len(f.values("added")) > 1 }, patience, 10*time.Millisecond, "%s", f.logs)
 	s.misbehave(nil)
-	f.await("changed", "0→2")
-	f.await("deleted", "0→")
-	f.await("again", "0→", "→5")
-	f.await("added", "→7")
+	f.await("changed", "0→1", "1→2")
+	f.await("deleted", "0→1", "1→")
+	f.await("gone", "0→")
+	f.await("again", "0→", "→5", "5→6")
+	f.await("added", "→7", "7→8")
 	for _, e := range f.all() {
 		require.Equal(t, event.ViaRelist, e.Via)
 		if e.Action == event.Update {
 			require.NotEmpty(t, e.ChangedBy, "who changed it is known after a gap too")
 		}
 	}
-	require.Contains(t, f.logs.String(), "changes in between are merged", "a merge is never silent")
+	require.NotContains(t, f.logs.String(), "are merged")
+	require.Contains(t, f.logs.String(), "each change in between was read from past states")
 	s.edit("same", "1")
 	f.await("same", "0→1")
 	require.Equal(t, event.ViaWatch, f.all()[len(f.all())-1].Via)
+}
+
+func TestWhereTheHistoryIsGoneTheNetDifferencesArrive(t *testing.T) {
+	s := newServer(t)
+	for _, name := range inGap {
+		s.create(name, "0")
+	}
+	f := s.follow(nil, nil)
+	s.gap()
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool { return gone(w, r) || noPast(w, r) })
+	require.Eventually(t, func() bool { return len(f.values("added")) > 0 }, patience, 10*time.Millisecond, "%s", f.logs)
+	s.misbehave(nil)
+	f.await("changed", "0→2")
+	f.await("deleted", "0→")
+	f.await("gone", "0→")
+	f.await("again", "0→", "→6")
+	f.await("added", "→8")
+	require.Contains(t, f.logs.String(), "changes in between are merged", "a merge is never silent")
+	s.edit("same", "1")
+	f.await("same", "0→1")
 }
 
 // An API server that has restarted has history since then only, and says since
@@ -432,14 +481,14 @@ func TestChangesSinceTheHistoryBeginsArriveOneByOne(t *testing.T) {
 			`"message":"too old resource version: 1 (%s)"}`, begins)
 		return true
 	})
-	f.await("a", "0→2", "2→3", "3→4")
+	f.await("a", "0→1", "1→2", "2→3", "3→4")
 	f.await("gone", "0→")
-	require.Equal(t, 1, s.requests("resourceVersionMatch=Exact"))
+	require.Equal(t, 1, s.requests("resourceVersionMatch=Exact", "limit=500"))
 	vias := map[string]int{}
 	for _, e := range f.all() {
 		vias[e.Via]++
 	}
-	require.Equal(t, map[string]int{event.ViaRelist: 1, event.ViaWatch: 3}, vias)
+	require.Equal(t, map[string]int{event.ViaRelist: 2, event.ViaWatch: 3}, vias)
 }
 
 func TestAHistoryThatCannotBeListedIsComparedWithTheNewestState(t *testing.T) {
@@ -464,7 +513,7 @@ func TestAHistoryThatCannotBeListedIsComparedWithTheNewestState(t *testing.T) {
 	s.misbehave(nil)
 	s.edit("a", "2")
 	f.await("a", "0→1", "1→2")
-	require.Equal(t, 1, s.requests("resourceVersionMatch=Exact"), "once, until there is progress")
+	require.Equal(t, 1, s.requests("resourceVersionMatch=Exact", "limit=500"), "once, until there is progress")
 }
 
 // A restored etcd is behind what was seen. The proxy says so of its list, and the
@@ -495,10 +544,10 @@ func TestWhereTheHistoryWentBackTheNetDifferencesArrive(t *testing.T) {
 	// Also while it runs.
 	s.edit("a", "3")
 	next.await("a", "1→2", "2→3")
-	lists := s.requests("sendInitialEvents=true")
+	lists := s.lists()
 	require.Eventually(t, func() bool {
 		s.proxy.CloseClientConnections()
-		return s.requests("sendInitialEvents=true") > lists
+		return s.lists() > lists
 	}, patience, 200*time.Millisecond, "it lists again")
 	s.misbehave(nil)
 	s.edit("a", "4")
@@ -661,4 +710,118 @@ func TestMetricsOfAWatch(t *testing.T) {
 	f.source.Stop()
 	require.Eventually(t, func() bool { return gauge(t, m, "kwatchman_watches") == "0" }, patience, 10*time.Millisecond)
 	require.Equal(t, "0", gauge(t, m, "kwatchman_objects"))
+}
+
+// B16: an outage that is seen as resets, and then a history that is gone, which is
+// an answer: nothing has to be waited for.
+func TestAfterAnOutageAHistoryThatIsGoneCostsNoFurtherWait(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	m := metrics.New("test")
+	f := s.follow(nil, func(c *Config) { c.Metrics = m })
+	var open atomic.Bool
+	var since atomic.Int64
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		if !open.Load() {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				_ = conn.Close()
+			}
+			return true
+		}
+		since.CompareAndSwap(0, time.Now().UnixNano())
+		return gone(w, r)
+	})
+	s.proxy.CloseClientConnections()
+	resets := func() int { return strings.Count(f.logs.String(), "trying again") }
+	require.Eventually(t, func() bool { return resets() >= 6 }, patience, 10*time.Millisecond, "the waits have grown")
+	require.Equal(t, "1", gauge(t, m, "kwatchman_watches_down"))
+	s.edit("a", "1")
+	open.Store(true)
+	f.await("a", "0→1")
+	require.Less(t, time.Since(time.Unix(0, since.Load())), 2*time.Second, "from the first answer on")
+}
+
+// B16: a watch that is taken and ends at once, without a word, is not followed.
+func TestAWatchThatEndsAtOnceIsNotFollowed(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	m := metrics.New("test")
+	f := s.follow(nil, func(c *Config) { c.Metrics = m })
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool { return r.URL.Query().Get("watch") != "" })
+	s.proxy.CloseClientConnections()
+	require.Eventually(t, func() bool { return gauge(t, m, "kwatchman_watches_down") == "1" }, patience, 10*time.Millisecond)
+	require.True(t, f.source.Behind())
+	require.NotContains(t, f.logs.String(), "watching again")
+	s.misbehave(nil)
+	s.edit("a", "1")
+	f.await("a", "0→1")
+	require.Eventually(t, func() bool { return gauge(t, m, "kwatchman_watches_down") == "0" }, patience, 10*time.Millisecond)
+	require.Contains(t, f.logs.String(), "watching again")
+}
+
+// B7: the question whether the history went back costs the API server no search.
+func TestTheHistoryIsAskedForWithoutSelectors(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	f := s.follow(nil, func(c *Config) { c.Watch.Labels, c.FieldSelector = "app=nothing", "metadata.name!=b" })
+	asked := s.requests("limit=1")
+	s.proxy.CloseClientConnections()
+	require.Eventually(t, func() bool { return s.requests("limit=1") > asked }, patience, 10*time.Millisecond, "%s", f.logs)
+	require.Zero(t, s.requests("limit=1", "labelSelector"))
+	require.Zero(t, s.requests("limit=1", "fieldSelector"))
+}
+
+// A list of the past is also one of the whole resource, for a takeover.
+func TestPastStatesOfAnObjectAreReadInOrder(t *testing.T) {
+	s := newServer(t)
+	s.create("a", "0")
+	f := s.follow(nil, nil)
+	s.edit("a", "1")
+	s.edit("a", "2")
+	s.do("DELETE", s.path("a"), "")
+	s.create("a", "3")
+	s.edit("a", "4")
+	f.await("a", "0→1", "1→2", "2→", "→3", "3→4")
+	var versions []string
+	for _, e := range f.all() {
+		_, rest, _ := strings.Cut(e.ID, ".")
+		version, _, _ := strings.Cut(rest, ".")
+		versions = append(versions, version)
+	}
+	past := NewPast(f.source.cfg)
+	values := func(from string, deleted []string, to string) (out []string, whole bool) {
+		states, whole, err := past.States(t.Context(), s.namespace, "a", from, deleted, to)
+		require.NoError(t, err)
+		for _, o := range states {
+			if o == nil {
+				out = append(out, "-")
+				continue
+			}
+			manifest, err := o.Manifest(f.source.cfg.Compressor)
+			require.NoError(t, err)
+			out = append(out, n(t, manifest))
+		}
+		return out, whole
+	}
+	for _, tt := range []struct {
+		from    string
+		deleted []string
+		to      string
+		want    []string
+	}{
+		{versions[0], []string{versions[1]}, versions[4], []string{"1", "2", "-", "3", "4"}},
+		{versions[0], []string{versions[1]}, "", []string{"1", "2", "-"}},
+		{versions[1], []string{versions[1]}, "", []string{"2", "-"}},
+		{"", nil, versions[4], []string{"-", "3", "4"}},
+		{versions[3], nil, versions[4], []string{"3", "4"}},
+		{versions[0], nil, versions[1], []string{"1", "2"}},
+	} {
+		got, whole := values(tt.from, tt.deleted, tt.to)
+		require.Equal(t, tt.want, got)
+		require.True(t, whole)
+	}
+	s.misbehave(noPast)
+	_, whole := values(versions[0], []string{versions[1]}, versions[4])
+	require.False(t, whole, "what is compacted is not told as if it were all")
 }

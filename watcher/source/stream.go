@@ -2,11 +2,12 @@ package source
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
-	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -19,46 +20,50 @@ var errLine = errors.New("watch event is larger than 64 MiB")
 // two processors can share the work.
 const ahead = 8
 
-// stream reads a watch line by line, and only a few ahead of what the reflector
-// has taken, so that a full queue pushes back to the API server.
+// stream reads a watch line by line, and only a few ahead of what is taken, so
+// that a full queue pushes back to the API server.
 type stream struct {
+	// events is closed when the watch ends; after the last event err may be read.
+	events chan watchEvent
+	err    error // why it ended; nil: the server ended it, as it does from time to time
+
 	body    io.ReadCloser
 	decoder decoder
-	note    func(error) // learns of the errors that the server sends
-	beat    func()      // a line was read
-	events  chan watch.Event
-	stopped chan struct{}
-	once    sync.Once
+	beat    func() // a line was read
 }
 
-func newStream(body io.ReadCloser, d decoder, note func(error), beat func()) *stream {
-	return &stream{body: body, decoder: d, note: note, beat: beat, events: make(chan watch.Event, ahead), stopped: make(chan struct{})}
+// newStream reads body until it ends or ctx does. Who made it reads events until
+// they are closed, and then calls close.
+func newStream(ctx context.Context, body io.ReadCloser, d decoder, beat func()) *stream {
+	s := &stream{body: body, decoder: d, beat: beat, events: make(chan watchEvent, ahead)}
+	go func() {
+		defer close(s.events)
+		s.err = s.read(ctx)
+	}()
+	return s
 }
 
-// ResultChan is closed when the watch ends.
-func (s *stream) ResultChan() <-chan watch.Event { return s.events }
-
-// Stop ends the watch; it may be called more than once.
-func (s *stream) Stop() {
-	s.once.Do(func() {
-		close(s.stopped)
-		closeBody(s.body)
-	})
+// close ends the stream and waits for its reader; ctx of newStream has to have
+// ended, or events to be closed.
+func (s *stream) close() {
+	closeBody(s.body)
+	for range s.events { //nolint:revive // what was read ahead is not taken any more
+	}
 }
 
-// run reads until the stream ends or is stopped.
-func (s *stream) run() {
-	defer close(s.events)
-	defer s.Stop()
+// read hands on events until the watch ends. A line that is cut off by the end of
+// the connection comes again.
+func (s *stream) read(ctx context.Context) error {
 	r := bufio.NewReaderSize(s.body, 64<<10)
 	var line []byte
 	for {
 		var err error
-		if line, err = readLine(r, line[:0]); err != nil {
-			if errors.Is(err, errLine) {
-				s.send(brokenEvent(err))
-			}
-			return // a line cut off by the end of the stream comes again
+		line, err = readLine(r, line[:0])
+		switch {
+		case errors.Is(err, errLine):
+			return brokenEvent(err)
+		case err != nil:
+			return nil
 		}
 		s.beat()
 		if len(line) == 0 {
@@ -66,26 +71,16 @@ func (s *stream) run() {
 		}
 		ev, err := s.decoder.event(line)
 		if err != nil {
-			ev = brokenEvent(err)
-		}
-		if ev.Type == watch.Bookmark {
-			s.decoder.bulk = false // behind the initial events, if these were such
+			return brokenEvent(err)
 		}
 		if ev.Type == watch.Error {
-			s.note(apierrors.FromObject(ev.Object))
+			return apierrors.FromObject(ev.Status)
 		}
-		if !s.send(ev) || ev.Type == watch.Error {
-			return
+		select {
+		case s.events <- ev:
+		case <-ctx.Done():
+			return nil
 		}
-	}
-}
-
-func (s *stream) send(ev watch.Event) bool {
-	select {
-	case s.events <- ev:
-		return true
-	case <-s.stopped:
-		return false
 	}
 }
 
@@ -105,6 +100,12 @@ func readLine(r *bufio.Reader, line []byte) ([]byte, error) {
 	}
 }
 
-// closeBody ends a response that is not needed any more; there is nothing to
-// learn from an error here.
-func closeBody(c io.Closer) { _ = c.Close() }
+// causeBroken marks an error that the server did not send.
+const causeBroken metav1.CauseType = "UnreadableWatchEvent"
+
+// brokenEvent is the end of a watch that sends what cannot be read.
+func brokenEvent(err error) error {
+	status := apierrors.NewInternalError(err)
+	status.ErrStatus.Details.Causes = append(status.ErrStatus.Details.Causes, metav1.StatusCause{Type: causeBroken})
+	return status
+}

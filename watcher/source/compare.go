@@ -1,0 +1,238 @@
+package source
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/object"
+	"github.com/kwatchman/kwatchman/watcher/state"
+)
+
+// together is how many objects of a list without news are recorded at once.
+const together = 200
+
+// comparison records the differences between a list and what was seen last: for
+// the first list of all, the baseline; after a gap, what happened meanwhile, step
+// by step as far as the API server's history reaches, else as one net change.
+//
+// Until finish there is no version to go on from: what comes after it is mixed
+// with what a list has brought. It belongs to the goroutine of Run.
+type comparison struct {
+	source *Source
+	lost   string // see Position; empty: no gap is known of
+	past   bool   // the list is of a past state
+	// nothingSeen tells that no object was seen before this list.
+	nothingSeen bool
+	present     map[string]struct{} // keys in the list; nil with nothingSeen
+	history     *history
+
+	tx      state.Tx // of objects without news
+	inTx    int
+	objects int // in the list
+	merged  int // objects of which several changes may have become one
+}
+
+func (s *Source) newComparison(pos Position) (*comparison, error) {
+	c := &comparison{source: s, lost: pos.lost, past: pos.ListAt != "", history: s.newHistory()}
+	if s.seen.Watch().Version != "" {
+		var t state.Tx
+		s.seen.At(&t, "")
+		if err := s.apply(s.recording, &t); err != nil {
+			return nil, err
+		}
+	}
+	n, err := s.seen.Len(s.recording)
+	if c.nothingSeen = n == 0; !c.nothingSeen {
+		c.present = make(map[string]struct{}, n)
+	}
+	return c, err
+}
+
+// see takes the next object of the list. Its error is that of recording, or of
+// the API server that does not answer, or ctx's.
+func (c *comparison) see(ctx context.Context, o *object.Object) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s := c.source
+	if o.Key() == s.cfg.Own {
+		return nil
+	}
+	c.objects++
+	if c.present != nil {
+		c.present[o.Key()] = struct{}{}
+	}
+	old, err := s.seen.Get(o.Key(), false)
+	if err != nil {
+		return &recordError{err}
+	}
+	switch {
+	case old == nil && s.isBaseline(o):
+		s.seen.Baseline(&c.tx, o)
+	case c.hasSteps(old, o):
+		return c.steps(ctx, old, o)
+	default:
+		if err := s.seen.Put(&c.tx, o, event.ViaRelist); err != nil {
+			return &recordError{err}
+		}
+	}
+	if c.inTx++; len(c.tx.Changes()) > 0 || c.inTx >= together {
+		return c.flush()
+	}
+	return nil
+}
+
+// hasSteps tells whether more than one change may lie between what was seen and
+// an object of the list.
+func (c *comparison) hasSteps(old, now *object.Object) bool {
+	w := c.source.seen.Watch()
+	if w.Forget || old == nil && !w.Knows(now.Namespace) {
+		return false
+	}
+	return old == nil || old.UID != now.UID || old.ResourceVersion != now.ResourceVersion
+}
+
+// steps records the changes between what was seen and an object of the list.
+func (c *comparison) steps(ctx context.Context, old, now *object.Object) error {
+	if err := c.flush(); err != nil {
+		return err
+	}
+	states, whole, err := c.history.between(ctx, old, now)
+	if err != nil {
+		return err
+	}
+	c.note(whole)
+	return c.put(append(states, now), now.Key())
+}
+
+func (c *comparison) note(whole bool) {
+	if !whole {
+		c.merged++
+	}
+}
+
+// put records states of one object, one after the other; nil is its absence.
+func (c *comparison) put(states []*object.Object, key string) error {
+	s := c.source
+	for _, o := range states {
+		var t state.Tx
+		var err error
+		if o == nil {
+			err = s.seen.Remove(&t, key, event.ViaRelist)
+		} else {
+			err = s.seen.Put(&t, o, event.ViaRelist)
+		}
+		if err == nil {
+			err = s.apply(s.recording, &t)
+		}
+		if err != nil {
+			return &recordError{err}
+		}
+	}
+	return nil
+}
+
+func (c *comparison) flush() error {
+	t := c.tx
+	c.tx, c.inTx = state.Tx{}, 0
+	if err := c.source.apply(c.source.recording, &t); err != nil {
+		return &recordError{err}
+	}
+	return nil
+}
+
+// finish records what the list does not hold any more, and that all up to its
+// version is recorded.
+func (c *comparison) finish(ctx context.Context, version string) error {
+	s := c.source
+	if err := c.flush(); err != nil {
+		return err
+	}
+	if !c.nothingSeen {
+		if err := c.removeAbsent(ctx, version); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.say(version)
+	var t state.Tx
+	s.seen.Listed(&t, version)
+	if err := s.apply(s.recording, &t); err != nil {
+		return &recordError{err}
+	}
+	return nil
+}
+
+func (c *comparison) removeAbsent(ctx context.Context, version string) error {
+	s := c.source
+	absent, err := s.seen.Absent(s.recording, func(key string) bool {
+		_, ok := c.present[key]
+		return ok
+	})
+	if err != nil {
+		return &recordError{err}
+	}
+	for _, key := range absent {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := c.remove(ctx, key, version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove records that an object is gone. Where the selectors have changed, its
+// absence says nothing.
+func (c *comparison) remove(ctx context.Context, key, version string) error {
+	s := c.source
+	if s.seen.Watch().Forget {
+		var t state.Tx
+		s.seen.Forget(&t, key)
+		if err := s.apply(s.recording, &t); err != nil {
+			return &recordError{err}
+		}
+		return nil
+	}
+	old, err := s.seen.Get(key, false)
+	if err != nil {
+		return &recordError{err}
+	}
+	if old == nil {
+		return nil
+	}
+	states, whole, err := c.history.untilGone(ctx, old, version)
+	if err != nil {
+		return err
+	}
+	c.note(whole)
+	return c.put(append(states, nil), key)
+}
+
+// say reports what became of a gap. Objects that were created and deleted again
+// within it stand in no list and are never told.
+func (c *comparison) say(version string) {
+	s, w := c.source, c.source.seen.Watch()
+	const cause, listed = "the API server's history is gone, so the objects are listed: ", "the objects are listed and compared with what was seen: "
+	attrs := []any{"from", c.lost, "to", version, "merged", c.merged}
+	switch {
+	case s.synced.Load() || c.lost != "":
+		if c.merged == 0 {
+			s.log.Info(cause+"each change in between was read from past states, but for objects that came and went", attrs...)
+			return
+		}
+		s.cfg.Metrics.Relisted(s.resource)
+		s.log.Warn(cause+"changes in between are merged", attrs...)
+	case c.past && c.merged == 0: // nothing is merged
+	case w.All || len(w.Only) > 0: // another version, other namespaces, or a start amid a comparison
+		level, what := slog.LevelWarn, "changes in between are merged"
+		if c.merged == 0 {
+			level, what = slog.LevelInfo, "each change in between was read from past states, but for objects that came and went"
+		}
+		s.log.Log(context.Background(), level, listed+what, attrs...)
+	}
+}
