@@ -49,7 +49,7 @@ type Target struct {
 func Run(t *testing.T, target Target) {
 	t.Helper()
 	require.NotEqual(t, target.Handler == nil, target.URL == "", "Target needs either Handler or URL")
-	var logged, seen buffer
+	var logged, seen LogBuffer
 	if target.Handler != nil {
 		captureLogs(t, &logged)
 		server := httptest.NewServer(target.Handler)
@@ -76,7 +76,7 @@ const clientTimeout = time.Minute
 
 // captureLogs sends slog's default logger, and with it package log, to w until
 // the test ends.
-func captureLogs(t *testing.T, w *buffer) {
+func captureLogs(t *testing.T, w *LogBuffer) {
 	t.Helper()
 	logger, writer, flags := slog.Default(), log.Writer(), log.Flags()
 	slog.SetDefault(slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})))
@@ -87,7 +87,7 @@ func captureLogs(t *testing.T, w *buffer) {
 	})
 }
 
-func keepsSecrets(t *testing.T, target Target, logged, seen *buffer) {
+func keepsSecrets(t *testing.T, target Target, logged, seen *LogBuffer) {
 	logs := logged.String()
 	if target.Logs != nil {
 		logs += target.Logs()
@@ -101,19 +101,19 @@ func keepsSecrets(t *testing.T, target Target, logged, seen *buffer) {
 	}
 }
 
-// buffer is a bytes.Buffer that many goroutines may write.
-type buffer struct {
+// LogBuffer is a bytes.Buffer that many goroutines may write.
+type LogBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (b *buffer) Write(p []byte) (int, error) {
+func (b *LogBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Write(p)
 }
 
-func (b *buffer) String() string {
+func (b *LogBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()

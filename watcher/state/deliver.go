@@ -103,8 +103,8 @@ func (s *State) acknowledge(q *Queued) {
 	}
 	q.done = true
 	q.takeManifests() // it may be that nobody asked for them
-	if q.unmarked != nil {
-		s.marks.acknowledged(q.unmarked)
+	if s.marks != nil {
+		s.marks.acknowledged(q)
 	}
 	s.queue.remove(q)
 	s.events--

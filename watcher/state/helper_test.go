@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -139,7 +140,9 @@ func (w *world) Len() int {
 
 func (w *world) Absent(present []*object.Object) []string {
 	w.t.Helper()
-	gone, err := w.Seen.Absent(context.Background(), present)
+	gone, err := w.Seen.Absent(context.Background(), func(key string) bool {
+		return slices.ContainsFunc(present, func(o *object.Object) bool { return o.Key() == key })
+	})
 	require.NoError(w.t, err)
 	return gone
 }

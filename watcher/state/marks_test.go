@@ -16,7 +16,7 @@ import (
 func marked(t *testing.T, dir string, then *state.Marks) *world {
 	t.Helper()
 	w := openWorld(t, deployments, state.Config{Dir: dir, Events: 1000, Bytes: 1 << 30})
-	w.state.Follow(then)
+	w.state.Follow(then, nil)
 	kept, _ := w.state.Kept()
 	watch := state.Watch{
 		Name: "deployments", Resource: deployments.Resource, Kind: deployments.Kind, Namespaced: true, Old: state.Always,
@@ -76,7 +76,32 @@ func (w *world) handed() []*state.Queued {
 	return w.queued
 }
 
-func TestAWatermarkIsBelowEachChangeThatIsNotAcknowledged(t *testing.T) {
+// waits says what waits of the one watch: key from→to, with what is told as
+// deleted.
+func (w *world) waits() (out []string) {
+	w.t.Helper()
+	for _, m := range w.state.Marks(3).Watches {
+		for _, o := range m.Waiting {
+			out = append(out, fmt.Sprintf("%s %s→%s%s", strings.TrimPrefix(o.Key, "shop/"), o.From, strings.Join(append(o.Deleted, ""), "†"), o.To))
+		}
+	}
+	return out
+}
+
+// goes puts the end of an object, as a watch does.
+func (w *world) goes(name, version string) {
+	w.t.Helper()
+	_, err := w.apply(func(t *state.Tx) error {
+		if err := w.Seen.Remove(t, object.Key("shop", name), event.ViaWatch); err != nil {
+			return err
+		}
+		w.At(t, version)
+		return nil
+	})
+	require.NoError(w.t, err)
+}
+
+func TestAWatermarkNamesWhatIsNotAcknowledged(t *testing.T) {
 	for _, dir := range []string{"", t.TempDir()} {
 		w := marked(t, dir, &state.Marks{})
 		require.Empty(t, w.mark(), "before the first list there is none")
@@ -85,18 +110,67 @@ func TestAWatermarkIsBelowEachChangeThatIsNotAcknowledged(t *testing.T) {
 		w.sees("a", "11")
 		w.sees("b", "12")
 		w.sees("a", "13")
-		require.Equal(t, "10", w.mark(), "none of three is acknowledged")
+		require.Equal(t, "13", w.mark(), "what waits holds nothing back")
+		require.Equal(t, []string{"a →13", "b →12"}, w.waits())
 		queued := w.handed()
 		require.Len(t, queued, 3)
 		queued[1].Done()
-		require.Equal(t, "10", w.mark(), "the first is not")
-		require.Equal(t, "13", w.state.Marks(3).Watches[0].Seen)
+		require.Equal(t, []string{"a →13"}, w.waits())
 		queued[0].Done()
-		require.Equal(t, "12", w.mark(), "the third is not")
+		require.Equal(t, []string{"a 11→13"}, w.waits(), "the first of two is told")
+		w.goes("a", "14")
+		w.sees("a", "15")
+		require.Equal(t, []string{"a 11→13†15"}, w.waits(), "and that it was deleted in between")
 		queued[2].Done()
-		require.Equal(t, "13", w.mark())
-		require.Empty(t, w.state.Marks(3).Watches[0].Seen, "it is the same")
+		require.Equal(t, []string{"a 13→13†15"}, w.waits())
+		for _, q := range w.handed()[3:] {
+			q.Done()
+		}
+		require.Empty(t, w.waits())
+		require.Equal(t, "15", w.mark())
 	}
+}
+
+// B2: one change that an endpoint refuses for ever costs nothing with every other
+// one.
+func TestWhatWaitsBehindOneChangeThatIsStuckDoesNotGrow(t *testing.T) {
+	w := marked(t, "", &state.Marks{})
+	w.listed("10")
+	w.sees("stuck", "11")
+	for i := range 10_000 {
+		w.sees("other", fmt.Sprint(12+i))
+		last := w.handed()
+		last[len(last)-1].Done()
+		if i%1000 == 0 {
+			w.dropHanded()
+		}
+	}
+	require.Equal(t, []string{"stuck →11"}, w.waits())
+	require.Len(t, w.state.Queue(), 1)
+	require.Less(t, len(w.state.Marks(3).Text(w.codec)), 1000)
+}
+
+// dropHanded forgets what was handed over.
+func (w *world) dropHanded() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queued = nil
+}
+
+func TestAWatermarkIsHeldBackWhereTooMuchWaitsToBeNamed(t *testing.T) {
+	w := marked(t, "", &state.Marks{})
+	w.listed("10")
+	for i := range 501 {
+		w.sees(fmt.Sprint("c", i), fmt.Sprint(100+i))
+	}
+	m := w.state.Marks(3).Watches[0]
+	require.Equal(t, "10", m.Version, "all of it comes after it")
+	require.Equal(t, "600", m.Seen)
+	require.Empty(t, m.Waiting)
+	w.handed()[0].Done()
+	m = w.state.Marks(3).Watches[0]
+	require.Equal(t, "600", m.Version)
+	require.Len(t, m.Waiting, 500)
 }
 
 func TestAWatermarkStaysWhileAListIsCompared(t *testing.T) {
@@ -110,13 +184,16 @@ func TestAWatermarkStaysWhileAListIsCompared(t *testing.T) {
 	require.Equal(t, "10", w.mark())
 	_, err = w.Put(w.deployment("a", "18"), event.ViaRelist)
 	require.NoError(t, err)
+	require.Equal(t, "10", w.mark())
+	require.Empty(t, w.waits(), "it comes again after 10")
 	w.listed("20")
-	require.Equal(t, "10", w.mark(), "a change of the list waits")
-	w.handed()[0].Done()
 	require.Equal(t, "20", w.mark())
+	require.Equal(t, []string{"a →18"}, w.waits())
+	w.handed()[0].Done()
+	require.Empty(t, w.waits())
 }
 
-func TestTheWatermarksOfBeforeHoldUntilWhatWasLeftIsAcknowledged(t *testing.T) {
+func TestWhatAnEarlierRunHasLeftIsNamedToo(t *testing.T) {
 	dir := t.TempDir()
 	w := marked(t, dir, &state.Marks{})
 	w.listed("10")
@@ -125,10 +202,89 @@ func TestTheWatermarksOfBeforeHoldUntilWhatWasLeftIsAcknowledged(t *testing.T) {
 	before := w.state.Marks(3)
 	require.NoError(t, w.state.Close())
 	next := marked(t, dir, before)
-	require.Len(t, next.queued, 1)
-	require.Equal(t, "10", next.mark(), "its watch is at 11, but a change waits")
-	next.queued[0].Done()
 	require.Equal(t, "11", next.mark())
+	require.Equal(t, []string{"a →11"}, next.waits())
+	next.handed()[0].Done()
+	require.Equal(t, "11", next.mark())
+	require.Empty(t, next.waits())
+}
+
+// watchOf is a watch of Deployments.
+func watchOf(namespace, version string) state.Watch {
+	return state.Watch{
+		Name: "deployments", Resource: deployments.Resource, Kind: deployments.Kind, Namespaced: true, Namespace: namespace,
+		Version: version, All: version != "",
+	}
+}
+
+// text says what marks hold: place version, with what waits.
+func textOf(marks *state.Marks) (out []string) {
+	for _, m := range marks.Watches {
+		line := fmt.Sprintf("%q %s", m.Namespace, m.Version)
+		if m.Ended {
+			line += " ended"
+		}
+		for _, o := range m.Waiting {
+			line += fmt.Sprintf(" %s:%s→%s", o.Key, o.From, o.To)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+// B3: a configuration that takes a namespace away does not drop what waits of it,
+// nor, B4, the mark that another one begins with.
+func TestAReloadKeepsTheMarksOfWhatWaits(t *testing.T) {
+	w := marked(t, "", &state.Marks{})
+	w.listed("10")
+	w.sees("a", "11") // in namespace shop
+	w.sees("b", "12")
+	restart := func(watches ...state.Watch) {
+		require.NoError(t, w.state.Start(t.Context(), watches, nil))
+	}
+	restart(watchOf("other", "12"))
+	require.Equal(t, []string{`"" 12 ended shop/a:→11 shop/b:→12`, `"other" 12`}, textOf(w.state.Marks(3)))
+	w.handed()[0].Done()
+	require.Equal(t, []string{`"" 12 ended shop/b:→12`, `"other" 12`}, textOf(w.state.Marks(3)))
+
+	restart(watchOf("", "")) // wider again: it has to be listed first
+	require.Equal(t, []string{`"" 12 ended shop/b:→12`, `"other" 12`}, textOf(w.state.Marks(3)), "until then the mark of before holds")
+	restart(watchOf("shop", ""))
+	require.Equal(t, []string{`"" 12 ended shop/b:→12`}, textOf(w.state.Marks(3)))
+	w.handed()[1].Done()
+	restart(watchOf("shop", "20"))
+	require.Equal(t, []string{`"shop" 20`}, textOf(w.state.Marks(3)))
+}
+
+// B4: a leader that dies in its first list leaves what the one before had left.
+func TestMarksOfBeforeHoldUntilTheFirstList(t *testing.T) {
+	before := &state.Marks{Watches: []state.Mark{
+		{Watch: watchOf("shop", "10"), At: 5}, {Watch: watchOf("other", "11"), At: 5},
+		{Watch: state.Watch{Name: "nodes", Resource: nodes.Resource, Kind: nodes.Kind, Version: "9"}, At: 5},
+	}}
+	w := marked(t, "", before) // of all namespaces
+	require.Equal(t, []string{`"shop" 10`, `"other" 11`}, textOf(w.state.Marks(3)), "and nobody watches nodes any more")
+	w.listed("20")
+	require.Equal(t, []string{`"" 20`}, textOf(w.state.Marks(3)))
+}
+
+// B15: what could not be read is named until something newer of the object is told.
+func TestWhatIsOwedIsNamedUntilSomethingNewerIsTold(t *testing.T) {
+	w := openWorld(t, deployments, state.Config{Events: 1000, Bytes: 1 << 30})
+	owed := func(key string) state.Owed {
+		return state.Owed{Watch: watchOf("", "10"), WaitingObject: state.WaitingObject{Key: key, From: "7", To: "8"}}
+	}
+	w.state.Follow(&state.Marks{}, []state.Owed{owed("shop/a"), owed("gone/b")})
+	require.NoError(t, w.state.Start(t.Context(), []state.Watch{watchOf("", "20")}, nil))
+	w.Seen = w.state.Seen(watchOf("", "20"), deployments)
+	w.state.Deliver(w.take)
+	got := textOf(w.state.Marks(3))
+	require.Len(t, got, 1)
+	require.Contains(t, got[0], "shop/a:7→8")
+	require.Contains(t, got[0], "gone/b:7→8")
+	w.sees("a", "21")
+	w.handed()[0].Done()
+	require.Equal(t, []string{`"" 21 gone/b:7→8`}, textOf(w.state.Marks(3)))
 }
 
 func TestMarksAreReadAsTheyWereWritten(t *testing.T) {
@@ -163,22 +319,18 @@ func TestWhatAnotherLeaderHasLeftTakesThePlaceOfWhatWasSeen(t *testing.T) {
 			require.NoError(t, w.state.Close())
 		}
 		w := openWorld(t, deployments, state.Config{Dir: dir, Events: 1000, Bytes: 1 << 30})
-		watch := state.Watch{
-			Name: "deployments", Resource: deployments.Resource, Kind: deployments.Kind, Namespaced: true, All: true, Version: "20",
-		}
-		if dir != "" {
-			require.NoError(t, w.state.Disown(t.Context()))
-		}
+		watch := watchOf("", "20")
+		require.NoError(t, w.state.Disown(t.Context()))
 		require.NoError(t, w.state.Replace(t.Context(), watch, []*object.Object{w.deployment("one", "18")}, false))
 		require.NoError(t, w.state.Replace(t.Context(), watch, []*object.Object{w.deployment("two", "19")}, true))
-		w.state.Adopt([]state.Watch{watch}, state.Since{{Name: "deployments"}: 1})
 		require.NoError(t, w.state.Discard(t.Context(), func(q *state.Queued) bool { return q.To() != "12" }))
-		queue := w.state.Queue()
+		w.state.Adopt([]state.Watch{watch}, state.Since{{Name: "deployments"}: 1})
+		left := w.state.Queue()
 		if dir == "" {
-			require.Empty(t, queue)
+			require.Empty(t, left)
 		} else {
-			require.Len(t, queue, 1, "one of two is wanted")
-			id, _ := queue[0].Name()
+			require.Len(t, left, 1, "one of two is wanted")
+			id, _ := left[0].Name()
 			require.True(t, strings.HasSuffix(id, ".12.add"), id)
 			require.Equal(t, 1, w.state.Waiting())
 		}
@@ -208,7 +360,7 @@ func TestAnotherRunForgetsWhatItDoesNotLookAt(t *testing.T) {
 	inBoth(t, deployments, func(t *testing.T, w *world) {
 		w.sees("a", "11")
 		require.Len(t, w.handed(), 1)
-		w.queued[0].Keep(1, "", []byte("between two steps"))
+		w.queued[0].Keep(2, "steps", []byte("between two steps"))
 		other := state.Watch{Name: "nodes", Resource: nodes.Resource, Kind: nodes.Kind, Old: state.Always}
 		require.NoError(t, w.state.Start(t.Context(), []state.Watch{other}, nil))
 		require.Zero(t, w.Len(), "the objects of a watch that is no more")

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/client"
 )
 
 // Queued is a change in the queue, by its number: the change itself is read
@@ -29,8 +30,12 @@ type Queued struct {
 	change         *Change  // until it is written, and as long as it is warm
 	// warm are the manifests of a change that may be delivered at once, which
 	// spares reading and unpacking them.
-	warm     *manifests
-	unmarked *unmarked // nil: nobody follows the marks
+	warm *manifests
+
+	// What the marks need, if somebody follows them.
+	place client.Place // of the watch that saw it
+	base  string       // the version of that watch before it; empty: it had none, or it is not known
+	amid  bool         // it was found while a list was compared
 }
 
 // keptRef is what is in memory of an input that is kept.

@@ -148,16 +148,12 @@ func (s *Seen) set(t *Tx, o *object.Object) {
 	t.set(objectID{s.resource, o.Key()}, o)
 }
 
-// Absent lists the keys that are seen but not in present, sorted: after a
-// list, these objects are gone.
-func (s *Seen) Absent(ctx context.Context, present []*object.Object) ([]string, error) {
-	there := make(map[string]bool, len(present))
-	for _, o := range present {
-		there[o.Key()] = true
-	}
+// Absent lists the keys that are seen and not present, sorted: after a list,
+// these objects are gone.
+func (s *Seen) Absent(ctx context.Context, present func(key string) bool) ([]string, error) {
 	var gone []string
 	err := s.each(ctx, func(key string) {
-		if !there[key] {
+		if !present(key) {
 			gone = append(gone, key)
 		}
 	})

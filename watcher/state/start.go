@@ -85,7 +85,7 @@ func (s *State) Start(ctx context.Context, watches []Watch, since Since) error {
 	s.kept.since = maps.Clone(since)
 	s.setCurrent(watches)
 	if s.marks != nil {
-		s.marks.begin(watches)
+		s.marks.begin(watches, slices.Collect(s.queue.all()))
 	}
 	m := s.kept
 	s.mu.Unlock()

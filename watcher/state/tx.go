@@ -15,6 +15,9 @@ type Tx struct {
 	watches []*Watch
 	gone    []client.Place // watches that are forgotten
 	place   client.Place   // of the watch that saw the changes
+
+	// Force has the changes queued also where the queue is full.
+	Force bool
 }
 
 // seenObject is the object seen last under a key; nil: forgotten.
@@ -143,7 +146,7 @@ func (s *State) awaitRoom(ctx context.Context, t *Tx) error {
 // large one is neither overtaken for ever by small ones nor stuck behind one
 // that is tried again and again.
 func (s *State) hasRoom(t *Tx) bool {
-	return s.store.hasRoom() && (len(t.changes) == 0 || !s.isFull())
+	return s.store.hasRoom() && (t.Force || len(t.changes) == 0 || !s.isFull())
 }
 
 // isFull tells whether the queue has reached a limit; the caller holds mu.

@@ -63,8 +63,8 @@ func (w *Watch) holds(namespace string) bool {
 	return w.Namespace == namespace || w.Namespace == "" && !slices.Contains(w.Exclude, namespace)
 }
 
-// within tells whether the watch's area is a part of another's.
-func (w *Watch) within(o *Watch) bool {
+// Within tells whether the watch's area is a part of another's.
+func (w *Watch) Within(o *Watch) bool {
 	if w.Namespace != "" {
 		return o.holds(w.Namespace)
 	}
@@ -93,7 +93,7 @@ func (w Watch) Adopt(kept []Watch) Watch {
 		same = append(same, k)
 	}
 	for _, k := range same {
-		if !w.within(&k) {
+		if !w.Within(&k) {
 			continue
 		}
 		w.All, w.But, w.Only, w.Old, w.Version, w.Forget = k.All, k.But, k.Only, k.Old, k.Version, k.Forget
