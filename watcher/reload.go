@@ -17,11 +17,12 @@ const (
 )
 
 // lookAtFile tells, until ctx ends, that the configuration file is another one
-// than sum stands for.
-func (p *program) lookAtFile(ctx context.Context, path, sum string) {
+// than the one at work, whose sum is given.
+func (p *process) lookAtFile(ctx context.Context, path, sum string) {
 	tick := time.NewTicker(lookAtFileEvery)
 	defer tick.Stop()
-	last, asked := sum, time.Now()
+	last, asked := sum, time.Now() // as the file was read last; when it was tried last
+	tried := sum
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,18 +30,23 @@ func (p *program) lookAtFile(ctx context.Context, path, sum string) {
 		case <-tick.C:
 		}
 		now := config.FileSum(path)
-		again := p.isRefused() && time.Since(asked) > askAgainAfter
-		if now == last && (now != sum || again) {
-			sum, asked = now, time.Now()
+		steady := now == last
+		last = now
+		switch {
+		case !steady:
+		case now == p.config().FileSum: // at work, perhaps again after another one was refused or the file was away
+			tried = now
+			p.forgive()
+		case now != tried, p.isRefused() && time.Since(asked) > askAgainAfter:
+			tried, asked = now, time.Now()
 			p.fileChanged(ctx)
 		}
-		last = now
 	}
 }
 
 // fileChanged has a watcher at work begin anew, and one that stands by check what
-// its next term begins with.
-func (p *program) fileChanged(ctx context.Context) {
+// its next leadership begins with.
+func (p *process) fileChanged(ctx context.Context) {
 	if p.election != nil && !p.election.Leads() {
 		cfg, err := p.load()
 		if err == nil {
@@ -58,27 +64,38 @@ func (p *program) fileChanged(ctx context.Context) {
 		if !p.election.Leads() {
 			return
 		}
-		// The term that began meanwhile has the one before.
+		// The leadership that began meanwhile has the one before.
 	}
 	p.askAnew()
 }
 
-// askAnew has the run at work, or the next one, look at the configuration.
-func (p *program) askAnew() {
+// askAnew has the pipeline at work, or the next one, look at the configuration.
+func (p *process) askAnew() {
 	select {
 	case p.changed <- struct{}{}:
 	default: // nobody has taken the last one yet
 	}
 }
 
-func (p *program) isRefused() bool {
+func (p *process) isRefused() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.refused != ""
 }
 
+// forgive forgets that a configuration was refused: the file is the one at work.
+func (p *process) forgive() {
+	p.mu.Lock()
+	was := p.refused
+	p.refused = ""
+	p.mu.Unlock()
+	if was != "" {
+		p.log.Info("the configuration file is again the one at work")
+	}
+}
+
 // refuse says why a configuration is not taken over, once.
-func (p *program) refuse(err error) {
+func (p *process) refuse(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if text := err.Error(); text != p.refused {
@@ -89,51 +106,55 @@ func (p *program) refuse(err error) {
 }
 
 // take makes a configuration the one that holds.
-func (p *program) take(cfg *config.Config) {
+func (p *process) take(cfg *config.Config) {
 	p.metrics.Reloaded(true)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cfg, p.refused = cfg, ""
 }
 
-// nextRun waits, until ctx ends, for a configuration that another run can begin
-// with.
-func (t *term) nextRun(ctx context.Context) *run {
+// nextPipeline waits, until ctx ends, for a configuration that another pipeline can
+// begin with than current, which is at work.
+func (l *leadership) nextPipeline(ctx context.Context, current *config.Config) *pipeline {
+	p := l.process
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.changed:
+		case <-p.changed:
 		}
-		cfg, err := t.load()
-		var r *run
+		cfg, err := p.load()
+		if err == nil && cfg.FileSum == current.FileSum {
+			continue // it was changed back meanwhile
+		}
+		var next *pipeline
 		if err == nil {
-			r, err = t.rerun(ctx, cfg)
+			next, err = l.preparePipeline(ctx, cfg)
 		}
 		if ctx.Err() != nil {
-			if r != nil {
-				r.discard()
+			if next != nil {
+				next.release()
 			}
-			t.askAnew() // the term ended meanwhile
+			p.askAnew() // the leadership ended meanwhile
 			return nil
 		}
 		if err != nil {
-			t.refuse(err)
+			p.refuse(err)
 			continue
 		}
-		t.take(cfg)
-		return r
+		p.take(cfg)
+		return next
 	}
 }
 
-func (t *term) rerun(ctx context.Context, cfg *config.Config) (*run, error) {
-	ch, err := t.newChain(cfg)
+func (l *leadership) preparePipeline(ctx context.Context, cfg *config.Config) (*pipeline, error) {
+	ch, err := l.newChain(cfg)
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.newRun(ctx, cfg, ch)
+	p, err := l.newPipeline(ctx, cfg, ch)
 	if err != nil {
 		ch.Release()
 	}
-	return r, err
+	return p, err
 }

@@ -1,0 +1,426 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/lease"
+	"github.com/kwatchman/kwatchman/watcher/metrics"
+	"github.com/kwatchman/kwatchman/watcher/object"
+	"github.com/kwatchman/kwatchman/watcher/source"
+	"github.com/kwatchman/kwatchman/watcher/state"
+)
+
+// pastReader reads what a resource was; see source.Past.
+type pastReader interface {
+	Objects(ctx context.Context, version string, each func(objects []*object.Object, first bool) error) error
+	States(ctx context.Context, namespace, name, from string, deleted []string, to string) (states []*object.Object, whole bool, err error)
+}
+
+// takeover makes a state what the leader before knew: for each watch the objects
+// as they were at its watermark, and in the queue the changes that were not
+// acknowledged. After it, the start is one like any other.
+//
+// The Lease alone says what that is. What this watcher has in a state of its own
+// counts only if nobody has led meanwhile; else only its changes that the Lease
+// names as waiting do.
+type takeover struct {
+	state *state.State
+	codec *object.Compressor
+	// past reads the past of a watch.
+	past func(w state.Watch) pastReader
+	// served is what a watch lists now; false: nothing is served for it.
+	served func(w state.Watch) (client.Resource, bool)
+	// parts are what this watcher goes on with of a watch: all of it, some of its
+	// namespaces, or nothing.
+	parts   func(w state.Watch) []state.Watch
+	scope   func(w state.Watch) state.Scope
+	metrics *metrics.Metrics
+	log     *slog.Logger
+
+	own map[waitingKey][]*state.Queued // changes that wait here, of each object in order
+
+	mu   sync.Mutex // guards what follows, while several marks are read at once
+	kept []state.Watch
+	owed []state.Owed
+	told map[*state.Queued]bool // of own, that are still to be told
+}
+
+// waitingKey names an object of a resource.
+type waitingKey struct{ resource, key string }
+
+// loading bounds the lists of a takeover that are under way at once.
+const loading = 4
+
+// newTakeover is the takeover of the sources that a leadership begins with.
+func newTakeover(s *sources) *takeover {
+	places := s.plan().Places
+	t := &takeover{state: s.state, codec: s.codec, served: s.servedNow, metrics: s.metrics, log: s.log}
+	t.parts = func(w state.Watch) []state.Watch { return s.partsOf(places, w) }
+	t.scope = func(w state.Watch) state.Scope {
+		return state.Scope{Cluster: s.cfg.ClusterName, Resource: w.Resource, Kind: w.Kind, SkipNoise: s.cfg.SkipNoise}
+	}
+	t.past = func(w state.Watch) pastReader {
+		return source.NewPast(source.Config{
+			Client: s.api.REST, Scope: t.scope(w), Watch: w, State: s.state,
+			FieldSelector: leftOut(w.Exclude, w.Fields, w.Namespaced), Own: s.ownAt(w.Place()),
+			Redactor: s.redactor, Compressor: s.codec, NotServed: func() {}, Metrics: s.metrics, Logger: s.log,
+		})
+	}
+	return t
+}
+
+// run takes over, and tells whether anything was. Whatever cannot be taken over is
+// logged and counted.
+func (t *takeover) run(ctx context.Context, term *lease.Term) (tookOver bool, err error) {
+	began := time.Now()
+	defer t.state.SetEpoch(term.Epoch)
+	found, err := t.read(term)
+	if err != nil {
+		t.fallBack("", "", err, t.alone())
+		found = &state.Marks{}
+	}
+	if own := t.state.Epoch() >= 0 && t.state.Epoch() == term.Epoch-1; own || len(found.Watches) == 0 {
+		if own {
+			t.log.Info("nobody has led meanwhile, going on with the state as it is", "epoch", term.Epoch)
+		}
+		t.state.Follow(found, t.notQueued(found))
+		return false, nil
+	}
+	if err := t.state.Disown(ctx); err != nil {
+		return false, err
+	}
+	if err := t.seed(ctx, found); err != nil {
+		return false, err
+	}
+	t.log.Info("taken over", "epoch", term.Epoch, "watches", len(found.Watches), "waiting", t.state.Waiting(),
+		"took", time.Since(began).Round(time.Millisecond).String())
+	return true, nil
+}
+
+// read gives what the leader before has left. That there was one, and that it has
+// left nothing, is an error, too.
+func (t *takeover) read(term *lease.Term) (*state.Marks, error) {
+	found := &state.Marks{}
+	if term.Found != "" {
+		var err error
+		if found, err = state.ParseMarks(term.Found, t.codec); err != nil {
+			return nil, err
+		}
+	}
+	if len(found.Watches) == 0 && term.Before && t.state.Epoch() != term.Epoch-1 {
+		return nil, errors.New("the Lease has no watermarks: they were removed, or nobody led for long enough to write them")
+	}
+	return found, nil
+}
+
+// alone is what there is to compare with where nothing is taken over.
+func (t *takeover) alone() string {
+	if watches, _ := t.state.Kept(); len(watches) > 0 {
+		return metrics.FromState
+	}
+	return metrics.FromBaseline
+}
+
+// seed fills the state from marks.
+func (t *takeover) seed(ctx context.Context, found *state.Marks) error {
+	t.own, t.told = map[waitingKey][]*state.Queued{}, map[*state.Queued]bool{}
+	for _, q := range t.state.Queue() {
+		k := waitingKey{q.Resource().String(), q.Key()}
+		t.own[k] = append(t.own[k], q)
+	}
+	if err := t.each(ctx, found.Watches, t.load); err != nil {
+		return err
+	}
+	if err := t.each(ctx, found.Watches, t.queue); err != nil {
+		return err
+	}
+	own := map[*state.Queued]bool{}
+	for _, queued := range t.own {
+		for _, q := range queued {
+			own[q] = true
+		}
+	}
+	if err := t.state.Discard(ctx, func(q *state.Queued) bool { return own[q] && !t.told[q] }); err != nil {
+		return err
+	}
+	t.state.Adopt(t.kept, found.Since)
+	t.state.Follow(found, t.owed)
+	return nil
+}
+
+// each calls of for all marks, several at once.
+func (t *takeover) each(ctx context.Context, marks []state.Mark, of func(context.Context, state.Mark) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slots := make(chan struct{}, loading)
+	var all sync.WaitGroup
+	for _, m := range marks {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if err := of(ctx, m); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+// load lists the objects of a watch as they were at its watermark. What the
+// configuration has no more of is not asked for: the permission may be gone, too.
+func (t *takeover) load(ctx context.Context, m state.Mark) error {
+	if m.Ended {
+		return nil
+	}
+	for _, part := range t.parts(m.Watch) {
+		of := m
+		of.Watch = part
+		if err := t.loadPart(ctx, of); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadPart lists in the version of the resource that the watch has, or in the one
+// that is served now.
+func (t *takeover) loadPart(ctx context.Context, m state.Mark) error {
+	w := m.Watch
+	resource, ok := t.served(w)
+	if !ok {
+		return t.baseline(ctx, m, errors.New("the resource is not served"))
+	}
+	w.Resource, w.Kind = resource.GroupVersionResource, resource.Kind
+	err := t.list(ctx, w)
+	from := metrics.FromWatermark
+	gone, ok := errors.AsType[*source.GoneError](err)
+	if ok && m.Seen != "" {
+		w.Version, from = m.Seen, metrics.FromSeen
+		err = t.list(ctx, w)
+	}
+	if again, ok := errors.AsType[*source.GoneError](err); ok {
+		return t.baseline(ctx, m, again)
+	}
+	if err != nil {
+		return err
+	}
+	if gone != nil {
+		t.fallBack(w.Place().String(), w.Namespace, gone, from)
+	} else {
+		t.metrics.TakenOver(from)
+	}
+	t.keep(w)
+	return nil
+}
+
+// list makes the objects of a watch those of its version.
+func (t *takeover) list(ctx context.Context, w state.Watch) error {
+	return t.past(w).Objects(ctx, w.Version, func(objects []*object.Object, first bool) error {
+		return t.state.Replace(ctx, w, objects, !first)
+	})
+}
+
+// baseline is what is left where the watermark cannot be listed: only objects that
+// were created since then are changes.
+func (t *takeover) baseline(ctx context.Context, m state.Mark, why error) error {
+	if err := t.state.Replace(ctx, m.Watch, nil, false); err != nil {
+		return err
+	}
+	w := m.Watch
+	w.Version, w.All, w.But, w.Only, w.Old = "", false, nil, nil, m.At
+	t.keep(w)
+	t.fallBack(w.Place().String(), w.Namespace, why, metrics.FromBaseline)
+	return nil
+}
+
+func (t *takeover) keep(w state.Watch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, w)
+}
+
+// queue queues the changes of a mark's objects that wait, and says what cannot be.
+func (t *takeover) queue(ctx context.Context, m state.Mark) error {
+	w := m.Watch
+	if resource, ok := t.served(w); ok {
+		w.Resource, w.Kind = resource.GroupVersionResource, resource.Kind
+	}
+	q := &waitingReader{takeover: t, watch: w, past: t.past(w), seen: t.state.Seen(w, t.scope(w))}
+	for _, o := range m.Waiting {
+		if err := q.take(ctx, o); err != nil {
+			return err
+		}
+	}
+	attrs := []any{"resource", w.Place().String(), "namespace", w.Namespace}
+	switch {
+	case q.unread+q.merged > 0:
+		t.log.Error("changes that waited at the leader before cannot be read: they are not told, or merged into one",
+			append(attrs, "objects", q.unread, "merged", q.merged, "first", q.first, "error", q.why)...)
+	case !m.Ended && !slices.ContainsFunc(t.parts(m.Watch), func(part state.Watch) bool { return m.Within(&part) }):
+		t.log.Warn(forgotten, append(attrs, "missing", "what happened since version "+m.Version)...)
+	}
+	return nil
+}
+
+// waitingReader reads the waiting changes of one mark again.
+type waitingReader struct {
+	takeover *takeover
+	watch    state.Watch
+	past     pastReader
+	seen     *state.Seen
+
+	unread, merged int    // objects of which nothing can be read; of which not all can
+	first          string // of them
+	why            error  // it cannot
+}
+
+// take queues the changes of one object: those that this watcher has itself, and
+// what followed them from the API server's history.
+func (r *waitingReader) take(ctx context.Context, o state.WaitingObject) error {
+	t := r.takeover
+	own := t.match(r.watch, o)
+	from, deleted := o.From, o.Deleted
+	for _, q := range own {
+		if from = q.To(); from == "" && len(deleted) > 0 {
+			deleted = deleted[1:]
+		}
+	}
+	if len(own) > 0 && from == o.To && len(deleted) == 0 {
+		return nil // all of them
+	}
+	namespace, name, _ := strings.Cut(o.Key, "/")
+	states, whole, err := r.past.States(ctx, namespace, name, from, deleted, o.To)
+	if gone, ok := errors.AsType[*source.GoneError](err); ok {
+		r.note(o, false, gone)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.put(ctx, o, from, states, whole)
+}
+
+// put queues what the states of an object tell, as far as they could be read.
+func (r *waitingReader) put(ctx context.Context, o state.WaitingObject, from string, states []*object.Object, whole bool) error {
+	if len(states) > 1 && states[0] == nil && from != "" {
+		states = states[1:] // with nothing to compare the first one with
+	}
+	if len(states) < 2 {
+		r.note(o, false, errNoHistory)
+		return nil
+	}
+	if !whole {
+		r.note(o, true, errNoHistory)
+	}
+	for i, s := range states {
+		var tx state.Tx
+		tx.Force = true // the leader before had room for them
+		var err error
+		switch {
+		case i == 0 && s == nil:
+			r.seen.Forget(&tx, o.Key)
+		case i == 0:
+			r.seen.Baseline(&tx, s)
+		case s == nil:
+			err = r.seen.Remove(&tx, o.Key, event.ViaRelist)
+		default:
+			err = r.seen.Put(&tx, s, event.ViaRelist)
+		}
+		if err == nil {
+			err = r.takeover.state.Apply(ctx, &tx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errNoHistory = errors.New("the API server does not have their states any more")
+
+// note counts changes that cannot be read. Who has them in a state may tell them
+// later.
+func (r *waitingReader) note(o state.WaitingObject, partly bool, why error) {
+	if r.first == "" {
+		r.first = strings.TrimPrefix(o.Key, "/")
+	}
+	if r.why == nil {
+		r.why = why
+	}
+	if partly {
+		r.merged++
+		return
+	}
+	r.unread++
+	t := r.takeover
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.owed = append(t.owed, state.Owed{Watch: r.watch, WaitingObject: o})
+}
+
+// match finds, among the changes that wait here, those that an object of a mark
+// waits with: from the first one that tells of the version that was acknowledged
+// last.
+func (t *takeover) match(w state.Watch, o state.WaitingObject) []*state.Queued {
+	all := t.own[waitingKey{w.Place().String(), o.Key}]
+	for i, q := range all {
+		if q.From() != o.From {
+			continue
+		}
+		var deleted []string
+		for _, q := range all[i:] {
+			if q.To() == "" {
+				deleted = append(deleted, q.From())
+			}
+		}
+		if len(deleted) > len(o.Deleted) || !slices.Equal(deleted, o.Deleted[:len(deleted)]) {
+			continue
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for _, q := range all[i:] {
+			t.told[q] = true
+		}
+		return all[i:]
+	}
+	return nil
+}
+
+// notQueued is what marks name as waiting and is not in the queue.
+func (t *takeover) notQueued(found *state.Marks) (owed []state.Owed) {
+	queued := map[waitingKey]bool{}
+	for _, q := range t.state.Queue() {
+		queued[waitingKey{q.Resource().String(), q.Key()}] = true
+	}
+	for _, m := range found.Watches {
+		for _, o := range m.Waiting {
+			if !queued[waitingKey{m.Place().String(), o.Key}] {
+				owed = append(owed, state.Owed{Watch: m.Watch, WaitingObject: o})
+			}
+		}
+	}
+	return owed
+}
+
+// comparedWith says in words what a takeover falls back to.
+var comparedWith = map[string]string{
+	metrics.FromSeen:     "what the leader before saw last, and what waited there is not told",
+	metrics.FromState:    "what this watcher saw last",
+	metrics.FromBaseline: "a baseline",
+}
+
+// fallBack says and counts that something is not taken over from its watermark.
+func (t *takeover) fallBack(resource, namespace string, why error, from string) {
+	t.metrics.TakenOver(from)
+	t.log.Error("the state that the leader before has left cannot be read: some changes since then may be missing",
+		"resource", resource, "namespace", namespace, "comparedWith", comparedWith[from], "error", why)
+}
