@@ -73,6 +73,11 @@ func (s *step) attempt(ctx context.Context, e *event.Event) (next *event.Event, 
 	}
 	tracing.Answered(ctx, resp.StatusCode)
 	defer func() { _ = resp.Body.Close() }()
+	return s.answer(resp, e)
+}
+
+// answer reads what the step answered to an event.
+func (s *step) answer(resp *http.Response, e *event.Event) (next *event.Event, reason string, err error) {
 	if err := refusal(resp); err != nil {
 		return nil, "", err
 	}
