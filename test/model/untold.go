@@ -51,7 +51,7 @@ func (o *object) mergedAway(i int) string {
 		}
 	}
 	for _, a := range o.run.Announced {
-		if a.Excuses.has(mayMerge) && a.names(o.key) && o.states[to].Revision <= a.UpTo && o.toldBefore(a) <= from {
+		if a.Excuses.has(mayMerge|mayLosePassing) && a.names(o.key) && o.states[to].Revision <= a.UpTo && o.toldBefore(a) <= from {
 			return a.Line
 		}
 	}

@@ -190,19 +190,8 @@ func (c *Chain) Close() {
 
 // Leave is a Close for a reload: also items that end with the process are left,
 // but for those in flight, and are not reported as lost. They keep what they need
-// to go on where they are. Once Run has returned, who called it pushes them to
-// another chain.
+// to go on where they are, in another chain.
 func (c *Chain) Leave() {
 	c.leaving.Store(true)
 	c.queue.shutDown()
-}
-
-// Left gives, once Run has returned, the items that are not done, those of a lane
-// in their order.
-func (c *Chain) Left() []Item {
-	var out []Item
-	for _, d := range c.queue.left() {
-		out = append(out, d.item)
-	}
-	return out
 }

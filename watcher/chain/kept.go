@@ -57,7 +57,7 @@ func (c *Chain) load(d *delivery) (*event.Event, error) {
 			return nil, err
 		}
 		c.beginTrace(d, e)
-		return e, nil
+		return c.extended(e), nil // this process may lead in another epoch
 	}
 	e, err := d.item.Event()
 	if err != nil {

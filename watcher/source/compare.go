@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/watcher/object"
@@ -30,7 +29,8 @@ type comparison struct {
 	tx      state.Tx // of objects without news
 	inTx    int
 	objects int // in the list
-	merged  int // objects of which several changes may have become one
+	differ  int // objects that are not as they were seen
+	merged  int // of those, the ones of which several changes may have become one
 }
 
 func (s *Source) newComparison(pos Position) (*comparison, error) {
@@ -106,11 +106,26 @@ func (c *comparison) steps(ctx context.Context, old, now *object.Object) error {
 	return c.put(append(states, now), now.Key())
 }
 
+// note counts an object that differs, before what is known of it is told. What is
+// merged, or cannot be read at all, is said before the first change that is told.
 func (c *comparison) note(whole bool) {
-	if !whole {
-		c.merged++
+	log := c.source.log
+	switch c.differ++; {
+	case !whole:
+		if c.merged++; c.merged == 1 {
+			if c.gap() {
+				c.source.cfg.Metrics.Relisted(c.source.resource)
+			}
+			log.Warn(c.cause()+": changes in between are merged", "from", c.lost)
+		}
+	case c.differ == 1 && (c.gap() || !c.past):
+		log.Warn(c.cause()+passing, "from", c.lost)
 	}
 }
+
+// passing is what no history tells: objects that were created and deleted again
+// within a gap stand in no list.
+const passing = ": changes in between are read one by one, but objects that came and went are not told"
 
 // put records states of one object, one after the other; nil is its absence.
 func (c *comparison) put(states []*object.Object, key string) error {
@@ -213,26 +228,25 @@ func (c *comparison) remove(ctx context.Context, key, version string) error {
 	return c.put(append(states, nil), key)
 }
 
-// say reports what became of a gap. Objects that were created and deleted again
-// within it stand in no list and are never told.
+// gap tells whether the API server has lost the history behind what was seen.
+func (c *comparison) gap() bool { return c.source.synced.Load() || c.lost != "" }
+
+// cause says why there is a comparison.
+func (c *comparison) cause() string {
+	if c.gap() {
+		return "the API server's history is gone, so the objects are listed"
+	}
+	return "the objects are listed and compared with what was seen" // another version, other namespaces, or a start amid a comparison
+}
+
+// say reports how a comparison with what was seen has ended.
 func (c *comparison) say(version string) {
-	s, w := c.source, c.source.seen.Watch()
-	const cause, listed = "the API server's history is gone, so the objects are listed: ", "the objects are listed and compared with what was seen: "
-	attrs := []any{"from", c.lost, "to", version, "merged", c.merged}
+	w := c.source.seen.Watch()
+	attrs := []any{"from", c.lost, "to", version, "differ", c.differ, "merged", c.merged}
 	switch {
-	case s.synced.Load() || c.lost != "":
-		if c.merged == 0 {
-			s.log.Info(cause+"each change in between was read from past states, but for objects that came and went", attrs...)
-			return
-		}
-		s.cfg.Metrics.Relisted(s.resource)
-		s.log.Warn(cause+"changes in between are merged", attrs...)
-	case c.past && c.merged == 0: // nothing is merged
-	case w.All || len(w.Only) > 0: // another version, other namespaces, or a start amid a comparison
-		level, what := slog.LevelWarn, "changes in between are merged"
-		if c.merged == 0 {
-			level, what = slog.LevelInfo, "each change in between was read from past states, but for objects that came and went"
-		}
-		s.log.Log(context.Background(), level, listed+what, attrs...)
+	case c.differ > 0:
+		c.source.log.Info("compared with what was seen", attrs...)
+	case c.gap(), !c.past && (w.All || len(w.Only) > 0):
+		c.source.log.Info(c.cause()+passing, attrs...)
 	}
 }

@@ -422,7 +422,7 @@ func TestAGapIsReadChangeByChangeAsFarAsEtcdHasIt(t *testing.T) {
 		}
 	}
 	require.NotContains(t, f.logs.String(), "are merged")
-	require.Contains(t, f.logs.String(), "each change in between was read from past states")
+	require.Contains(t, f.logs.String(), "changes in between are read one by one")
 	s.edit("same", "1")
 	f.await("same", "0→1")
 	require.Equal(t, event.ViaWatch, f.all()[len(f.all())-1].Via)
