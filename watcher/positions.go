@@ -30,8 +30,8 @@ type known struct {
 }
 
 // prepare works out where the sources of the start go on, from what is served and
-// what an earlier run left, and records it. behind are places that the pipeline
-// before could not follow at its end.
+// what an earlier run left, and records it. behind tells of the places that the
+// pipeline before could not follow at its end; nil: there was none just now.
 func (f *sources) prepare(ctx context.Context, behind map[client.Place]bool) error {
 	watches, since := f.state.Kept()
 	before := known{watches: watches, since: since, tookOver: f.tookOver}
@@ -46,7 +46,7 @@ func (f *sources) prepare(ctx context.Context, behind map[client.Place]bool) err
 		}
 	}
 	for _, w := range watches {
-		f.logForgotten(&w, begin, behind[w.Place()] || f.tookOver)
+		f.logForgotten(&w, begin, behind == nil || behind[w.Place()])
 	}
 	return f.state.Start(ctx, begin, f.since)
 }
@@ -123,8 +123,9 @@ const forgotten = "no longer watched, what was seen is forgotten"
 // a warning.
 func (f *sources) logForgotten(k *state.Watch, begin []state.Watch, behind bool) {
 	attrs := []any{"resource", k.Place().String(), "namespace", k.Namespace}
+	goesOn := func(w state.Watch) bool { return w.Overlaps(k) && k.Within(&w) }
 	switch {
-	case slices.ContainsFunc(begin, func(w state.Watch) bool { return k.Within(&w) }):
+	case slices.ContainsFunc(begin, goesOn):
 	case behind:
 		f.log.Warn(forgotten, append(attrs, "missing", "what happened since version "+k.Version)...)
 	case !slices.ContainsFunc(begin, func(w state.Watch) bool { return w.Overlaps(k) }):

@@ -89,8 +89,8 @@ func orAll(namespaces []string) []string {
 // B17: what a watch that was down has not seen, and will not see any more, is said.
 func TestAWatchThatIsTakenAwayWhileItIsDownIsAWarning(t *testing.T) {
 	k := watchOf("configmaps", "ConfigMap", "9")
-	shop := k
-	shop.Namespace = "shop"
+	shop, other := k, k
+	shop.Namespace, other.Resource.Resource = "shop", "secrets"
 	for name, tt := range map[string]struct {
 		begin  []state.Watch
 		behind bool
@@ -99,7 +99,7 @@ func TestAWatchThatIsTakenAwayWhileItIsDownIsAWarning(t *testing.T) {
 		"goes on":                            {[]state.Watch{k}, true, ""},
 		"a part of it goes on":               {[]state.Watch{shop}, false, ""},
 		"a part of it goes on, it was down":  {[]state.Watch{shop}, true, "level=WARN"},
-		"nothing of it goes on":              {nil, false, "level=INFO"},
+		"nothing of it goes on":              {[]state.Watch{other}, false, "level=INFO"},
 		"nothing of it goes on, it was down": {nil, true, "level=WARN"},
 	} {
 		t.Run(name, func(t *testing.T) {

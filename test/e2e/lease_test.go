@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 )
 
 const marksAnnotation = "kwatchman.dev/watermarks"
@@ -24,7 +25,7 @@ func (c *cluster) leaseEnv(sink string, more ...string) []string {
 }
 
 type marks struct {
-	Watches []struct{ Version, Seen string }
+	Watches []struct{ Version string }
 }
 
 // watermarks are what the leader has left in the Lease.
@@ -46,9 +47,14 @@ func (c *cluster) marked(name string) {
 	require.NoError(c.t, err)
 	eventually(c.t, func() bool {
 		_, m := c.watermarks()
-		return len(m.Watches) > 0 && slices.Compare([]int{len(m.Watches[0].Version)}, []int{len(o.GetResourceVersion())}) >= 0 &&
-			m.Watches[0].Version >= o.GetResourceVersion()
+		return len(m.Watches) > 0 && !newer(o.GetResourceVersion(), m.Watches[0].Version)
 	}, "%s is acknowledged", name)
+}
+
+// newer tells whether resourceVersion a comes after b.
+func newer(a, b string) bool {
+	c, err := resourceversion.CompareResourceVersion(a, b)
+	return err != nil || c > 0
 }
 
 // has tells whether a change of an object has come.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kwatchman/kwatchman/watcher/client"
@@ -36,6 +37,10 @@ type history struct {
 	left    int                   // requests
 	floor   uint64                // revisions up to this one cannot be had
 	refused map[string]*GoneError // by namespace: why nothing of it can be had
+	// insists tells that whoever reads asks again after any other answer; else an
+	// API server that fails at past states, and at nothing else, would hold up a
+	// comparison for ever.
+	insists bool
 }
 
 func (s *Source) newHistory() *history {
@@ -70,7 +75,7 @@ func (h *history) at(ctx context.Context, namespace, name string, rev uint64) (*
 	case err != nil && isGone(err):
 		h.floor = max(h.floor, rev)
 		return nil, errNoHistory
-	case err != nil && isFinal(err):
+	case err != nil && (isFinal(err) || !h.insists && apierrors.IsInternalError(err)):
 		why := &GoneError{s.explain(err)}
 		h.refused[namespace] = why
 		return nil, why

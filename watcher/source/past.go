@@ -29,6 +29,9 @@ const (
 	// answerPatience is for how long an API server that answers, and not with what
 	// was asked for, is asked again.
 	answerPatience = time.Minute
+	// maxWaitingRequests bounds what is asked of the past for the changes that wait at
+	// one watch: several for each that a full queue holds by default.
+	maxWaitingRequests = 50_000
 )
 
 // Past reads what a resource was. One that cannot be reached is asked until ctx
@@ -46,7 +49,9 @@ type Past struct {
 func NewPast(cfg Config) *Past {
 	s := New(cfg)
 	s.decoder.known, s.decoder.packer.Settled = nil, nil
-	return &Past{source: s, history: s.newHistory(), began: time.Now()}
+	p := &Past{source: s, history: s.newHistory(), began: time.Now()}
+	p.history.left, p.history.insists = maxWaitingRequests, true
+	return p
 }
 
 // Objects lists the objects as they were at a version and hands them to each,

@@ -50,22 +50,19 @@ const freshFor = 10 * time.Second
 // look through all objects.
 func (s *Source) checkHistory(ctx context.Context, version string) error {
 	s.life.beat()
-	result := s.cfg.Client.Get().AbsPath(s.path).MaxRetries(0).Param("limit", "1").
+	body, err := s.cfg.Client.Get().AbsPath(s.path).MaxRetries(0).Param("limit", "1").
 		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json").
-		Do(ctx)
-	switch err := result.Error(); {
+		Stream(ctx)
+	switch {
 	case apierrors.IsForbidden(err):
 		return nil // it may be allowed with the selectors only; the watch will tell
-	case err != nil: // of which Raw does not read the message
+	case err != nil:
 		return err
 	}
-	raw, err := result.Raw()
-	if err != nil {
-		return err
-	}
+	defer closeBody(body)
 	var list struct{ Metadata metav1.ListMeta }
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return errors.New("decode list: not a list")
+	if err := json.NewDecoder(body).Decode(&list); err != nil {
+		return listError(err)
 	}
 	if c, err := resourceversion.CompareResourceVersion(version, list.Metadata.ResourceVersion); err != nil || c <= 0 {
 		return nil
