@@ -13,7 +13,7 @@ import (
 	"github.com/kwatchman/kwatchman/watcher/state"
 )
 
-// sources.startPositions
+// This is sources.startPositions.
 func TestWhereASourceGoesOn(t *testing.T) {
 	scope := scopeOf("configmaps", "ConfigMap")
 	resource := client.Resource{GroupVersionResource: scope.Resource, Kind: scope.Kind, Namespaced: true}

@@ -106,26 +106,34 @@ func (c *comparison) steps(ctx context.Context, old, now *object.Object) error {
 	return c.put(append(states, now), now.Key())
 }
 
+// The lines about a comparison: why there is one, and what it cannot tell. Objects
+// that were created and deleted again within a gap stand in no list.
+const (
+	gapMerged     = "the API server's history is gone, so the objects are listed: changes in between are merged"
+	gapRead       = "the API server's history is gone, so the objects are listed: changes in between are read one by one, but objects that came and went are not told"
+	changedMerged = "the objects are listed and compared with what was seen: changes in between are merged"
+	changedRead   = "the objects are listed and compared with what was seen: changes in between are read one by one, but objects that came and went are not told"
+)
+
 // note counts an object that differs, before what is known of it is told. What is
 // merged, or cannot be read at all, is said before the first change that is told.
 func (c *comparison) note(whole bool) {
-	log := c.source.log
-	switch c.differ++; {
-	case !whole:
-		if c.merged++; c.merged == 1 {
-			if c.gap() {
-				c.source.cfg.Metrics.Relisted(c.source.resource)
-			}
-			log.Warn(c.cause()+": changes in between are merged", "from", c.lost)
-		}
-	case c.differ == 1 && (c.gap() || !c.past):
-		log.Warn(c.cause()+passing, "from", c.lost)
+	if c.differ++; !whole {
+		c.merged++
+	}
+	switch {
+	case !whole && c.merged == 1 && c.gap():
+		c.source.cfg.Metrics.Relisted(c.source.resource)
+		c.source.log.Warn(gapMerged, "from", c.lost)
+	case !whole && c.merged == 1:
+		c.source.log.Warn(changedMerged)
+	case !whole || c.differ > 1:
+	case c.gap():
+		c.source.log.Warn(gapRead, "from", c.lost)
+	case !c.past: // that is what was seen last
+		c.source.log.Warn(changedRead)
 	}
 }
-
-// passing is what no history tells: objects that were created and deleted again
-// within a gap stand in no list.
-const passing = ": changes in between are read one by one, but objects that came and went are not told"
 
 // put records states of one object, one after the other; nil is its absence.
 func (c *comparison) put(states []*object.Object, key string) error {
@@ -172,7 +180,7 @@ func (c *comparison) finish(ctx context.Context, version string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	c.say(version)
+	c.report(version)
 	var t state.Tx
 	s.seen.Listed(&t, version)
 	if err := s.apply(s.recording, &t); err != nil {
@@ -228,25 +236,20 @@ func (c *comparison) remove(ctx context.Context, key, version string) error {
 	return c.put(append(states, nil), key)
 }
 
-// gap tells whether the API server has lost the history behind what was seen.
+// gap tells whether the API server has lost the history behind what was seen; else
+// it is another version, other namespaces, or a start amid a comparison.
 func (c *comparison) gap() bool { return c.source.synced.Load() || c.lost != "" }
 
-// cause says why there is a comparison.
-func (c *comparison) cause() string {
-	if c.gap() {
-		return "the API server's history is gone, so the objects are listed"
-	}
-	return "the objects are listed and compared with what was seen" // another version, other namespaces, or a start amid a comparison
-}
-
-// say reports how a comparison with what was seen has ended.
-func (c *comparison) say(version string) {
+// report logs how a comparison with what was seen has ended.
+func (c *comparison) report(version string) {
 	w := c.source.seen.Watch()
 	attrs := []any{"from", c.lost, "to", version, "differ", c.differ, "merged", c.merged}
 	switch {
 	case c.differ > 0:
 		c.source.log.Info("compared with what was seen", attrs...)
-	case c.gap(), !c.past && (w.All || len(w.Only) > 0):
-		c.source.log.Info(c.cause()+passing, attrs...)
+	case c.gap():
+		c.source.log.Info(gapRead, attrs...)
+	case !c.past && (w.All || len(w.Only) > 0):
+		c.source.log.Info(changedRead, attrs...)
 	}
 }

@@ -18,7 +18,7 @@ func ahead5() error {
 	return err
 }
 
-// Position.After
+// This is Position.After.
 func TestOnlyAnAnswerAboutTheHistoryEndsTheResume(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -59,7 +59,7 @@ func TestOnlyAnAnswerAboutTheHistoryEndsTheResume(t *testing.T) {
 	require.Equal(t, "8", p.Version)
 }
 
-// Position.After, Position.AfterPast
+// This is Position.After and Position.AfterPast.
 func TestAGapIsListedWhereTheHistoryBegins(t *testing.T) {
 	begins := func(at string) error { return apierrors.NewResourceExpired("too old resource version: 7 (" + at + ")") }
 	p := Position{Version: "7"}.After(begins("20"))

@@ -47,7 +47,8 @@ func newStream(ctx context.Context, body io.ReadCloser, d decoder, beat func()) 
 // ended, or events to be closed.
 func (s *stream) close() {
 	closeBody(s.body)
-	for range s.events { //nolint:revive // what was read ahead is not taken any more
+	for range s.events {
+		continue // what was read ahead is not taken any more
 	}
 }
 

@@ -259,7 +259,8 @@ func TestAReloadKeepsTheMarksOfWhatWaits(t *testing.T) {
 // B4: a leader that dies in its first list leaves what the one before had left.
 func TestMarksOfBeforeHoldUntilTheFirstList(t *testing.T) {
 	before := &state.Marks{Watches: []state.Mark{
-		{Watch: watchOf("shop", "10"), At: 5}, {Watch: watchOf("other", "11"), At: 5},
+		{Watch: watchOf("shop", "10"), At: 5},
+		{Watch: watchOf("other", "11"), At: 5},
 		{Watch: state.Watch{Name: "nodes", Resource: nodes.Resource, Kind: nodes.Kind, Version: "9"}, At: 5},
 	}}
 	w := marked(t, "", before) // of all namespaces
