@@ -5,11 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/kwatchman/kwatchman/event"
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/lease"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
@@ -267,130 +265,6 @@ func (t *takeover) queue(ctx context.Context, m state.Mark) error {
 			append(attrs, "objects", q.unread, "merged", q.merged, "first", q.first, "error", q.why)...)
 	case !m.Ended && !slices.ContainsFunc(t.parts(m.Watch), func(part state.Watch) bool { return m.Within(&part) }):
 		t.log.Warn(forgotten, append(attrs, "missing", "what happened since version "+m.Version)...)
-	}
-	return nil
-}
-
-// waitingReader reads the waiting changes of one mark again.
-type waitingReader struct {
-	takeover *takeover
-	watch    state.Watch
-	past     pastReader
-	seen     *state.Seen
-
-	unread, merged int    // objects of which nothing can be read; of which not all can
-	first          string // of them
-	why            error  // it cannot
-}
-
-// take queues the changes of one object: those that this watcher has itself, and
-// what followed them from the API server's history.
-func (r *waitingReader) take(ctx context.Context, o state.WaitingObject) error {
-	t := r.takeover
-	own := t.match(r.watch, o)
-	from, deleted := o.From, o.Deleted
-	for _, q := range own {
-		if from = q.To(); from == "" && len(deleted) > 0 {
-			deleted = deleted[1:]
-		}
-	}
-	if len(own) > 0 && from == o.To && len(deleted) == 0 {
-		return nil // all of them
-	}
-	namespace, name, _ := strings.Cut(o.Key, "/")
-	states, whole, err := r.past.States(ctx, namespace, name, from, deleted, o.To)
-	if gone, ok := errors.AsType[*source.GoneError](err); ok {
-		r.note(o, false, gone)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return r.put(ctx, o, from, states, whole)
-}
-
-// put queues what the states of an object tell, as far as they could be read.
-func (r *waitingReader) put(ctx context.Context, o state.WaitingObject, from string, states []*object.Object, whole bool) error {
-	if len(states) > 1 && states[0] == nil && from != "" {
-		states = states[1:] // with nothing to compare the first one with
-	}
-	if len(states) < 2 {
-		r.note(o, false, errNoHistory)
-		return nil
-	}
-	if !whole {
-		r.note(o, true, errNoHistory)
-	}
-	for i, s := range states {
-		var tx state.Tx
-		tx.Force = true // the leader before had room for them
-		var err error
-		switch {
-		case i == 0 && s == nil:
-			r.seen.Forget(&tx, o.Key)
-		case i == 0:
-			r.seen.Baseline(&tx, s)
-		case s == nil:
-			err = r.seen.Remove(&tx, o.Key, event.ViaRelist)
-		default:
-			err = r.seen.Put(&tx, s, event.ViaRelist)
-		}
-		if err == nil {
-			err = r.takeover.state.Apply(ctx, &tx)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var errNoHistory = errors.New("the API server does not have their states any more")
-
-// note counts changes that cannot be read. Who has them in a state may tell them
-// later.
-func (r *waitingReader) note(o state.WaitingObject, partly bool, why error) {
-	if r.first == "" {
-		r.first = strings.TrimPrefix(o.Key, "/")
-	}
-	if r.why == nil {
-		r.why = why
-	}
-	if partly {
-		r.merged++
-		return
-	}
-	r.unread++
-	t := r.takeover
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.owed = append(t.owed, state.Owed{Watch: r.watch, WaitingObject: o})
-}
-
-// match finds, among the changes that wait here, those that an object of a mark
-// waits with: from the first one that tells of the version that was acknowledged
-// last.
-func (t *takeover) match(w state.Watch, o state.WaitingObject) []*state.Queued {
-	all := t.own[waitingKey{w.Place().String(), o.Key}]
-	for i, q := range all {
-		if q.From() != o.From {
-			continue
-		}
-		var deleted []string
-		for _, q := range all[i:] {
-			if q.To() == "" {
-				deleted = append(deleted, q.From())
-			}
-		}
-		if len(deleted) > len(o.Deleted) || !slices.Equal(deleted, o.Deleted[:len(deleted)]) {
-			continue
-		}
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		for _, q := range all[i:] {
-			t.told[q] = true
-		}
-		return all[i:]
 	}
 	return nil
 }

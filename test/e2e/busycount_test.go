@@ -141,7 +141,7 @@ func (h *hour) check(edits []edit) {
 		require.GreaterOrEqual(h.t, i, 0, "a message nobody asked for:\n%s", text)
 		missing = slices.Delete(missing, i, i+1)
 		require.NotContains(h.t, text, "second-password")
-		require.NotContains(h.t, text, "e2e", "who made an object is not named for somebody else's edit")
+		require.NotContains(h.t, text, "by e2e", "who made an object is not named for somebody else's edit")
 	}
 	require.Empty(h.t, missing, "no message tells this")
 	require.Len(h.t, h.changes(), len(h.stops())+len(edits), "in = stopped + out")
