@@ -30,6 +30,10 @@ var replicaFaults = []fault{
 	{"pause the leader", "process", processFaults[2].run},
 	{"cut the leader off", "way", wayFaults[0].run},
 	{"kill all", "process", func(f *faults, ctx context.Context, d draw) {
+		if !f.rig.hasLease(ctx) {
+			f.said("not done: without the Lease nobody would know that anybody had led")
+			return
+		}
 		for _, s := range f.rig.slots {
 			s.kill()
 		}
@@ -38,9 +42,11 @@ var replicaFaults = []fault{
 			f.rig.fail(s.start())
 		}
 	}},
-	{"delete the Lease", "lease", func(f *faults, ctx context.Context, _ draw) {
+	{"delete the Lease", "process", func(f *faults, ctx context.Context, _ draw) {
 		err := f.rig.plane.client.Resource(leases).Namespace(f.rig.leaseNamespace()).Delete(ctx, "watchers", metav1.DeleteOptions{})
 		f.said("deleted: %v", err)
+		for begin := time.Now(); !f.rig.hasLease(ctx) && time.Since(begin) < 15*time.Second && wait(ctx, 200*time.Millisecond); {
+		}
 	}},
 }
 

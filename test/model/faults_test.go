@@ -46,7 +46,7 @@ type faults struct {
 }
 
 func newFaults(r *rig, seed uint64) *faults {
-	f := &faults{rig: r, rng: rand.New(rand.NewPCG(seed, 2)), count: map[string]int{}}
+	f := &faults{rig: r, rng: rand.New(rand.NewPCG(seed, 2*r.setup.number+1)), count: map[string]int{}}
 	for _, set := range [][]fault{processFaults, wayFaults, planeFaults, sinkFaults} {
 		f.deck = append(f.deck, set...)
 	}

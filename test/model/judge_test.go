@@ -139,6 +139,36 @@ func TestTheJudgeNamesTheDamageAndNothingElse(t *testing.T) {
 	}
 }
 
+// What a leader told that began before what the one before had told: at a mark that one
+// waiting change held back, and with a list, for the history after it was gone.
+func TestTheJudgeKnowsALeaderThatBeganTooEarly(t *testing.T) {
+	all := states("aaaa-b")
+	first := rightly(all)[:5] // of epoch 0
+	for i := range first {
+		first[i].Epoch = 0
+	}
+	again := func(from, to int) Telling {
+		out := relisted(all, from, to)
+		out.Epoch, out.At = 1, at(100)
+		return out
+	}
+	merge := announce(60, mayMerge)
+	for name, c := range map[string]struct {
+		told []Telling
+		want []string
+	}{
+		"an Add under a new id":                  {[]Telling{first[0], first[1], again(0, 2), again(2, 5), again(5, 6)}, []string{"retold", "merged +", "merged +"}},
+		"an Update with a known id":              {[]Telling{first[0], first[1], first[2], again(1, 3), again(3, 5), again(5, 6)}, []string{"retold", "merged +"}},
+		"an Update from an older object":         {[]Telling{first[0], first[1], first[2], again(1, 4), again(4, 5), again(5, 6)}, []string{"wrong old object"}},
+		"a Delete under a second id":             {append(slices.Clone(first), again(2, 5), again(5, 6)), []string{"retold"}},
+		"an object that went without its Delete": {[]Telling{first[0], first[1], again(5, 6)}, []string{"missing", "missing", "missing"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.ElementsMatch(t, c.want, found(Judge(run(all, c.told, merge))))
+		})
+	}
+}
+
 func TestALineExcusesOnlyWhatItNames(t *testing.T) {
 	all := states("aaaa")
 	told := []Telling{tell(all, 0, 1), relisted(all, 1, 3), tell(all, 3, 4)}

@@ -16,11 +16,11 @@ import (
 )
 
 var setups = []setup{
-	{name: "one watcher with a state", replicas: 1, state: true},
-	{name: "one watcher with a state and reloads", replicas: 1, state: true, reloads: true},
-	{name: "three replicas", replicas: 3},
-	{name: "three replicas, each with a state", replicas: 3, state: true},
-	{name: "three replicas and reloads", replicas: 3, reloads: true},
+	{name: "one watcher with a state", number: 1, replicas: 1, state: true},
+	{name: "one watcher with a state and reloads", number: 2, replicas: 1, state: true, reloads: true},
+	{name: "three replicas", number: 3, replicas: 3},
+	{name: "three replicas, each with a state", number: 4, replicas: 3, state: true},
+	{name: "three replicas and reloads", number: 5, replicas: 3, reloads: true},
 }
 
 // TestModelAgreesWithWhatIsTold changes objects and breaks things at random, and then
@@ -144,8 +144,8 @@ func (r *rig) judge(t *testing.T, f *faults, seed uint64) {
 		t.Logf("announced %d times: %s", n, line)
 	}
 	for _, s := range r.slots {
-		for _, end := range s.ended() {
-			t.Logf("%s ended by itself and was started again: %s", s.name, end)
+		if ends := s.ended(); len(ends) > 0 {
+			t.Logf("%s ended by itself %d times and was started again, the last time with %s", s.name, len(ends), ends[len(ends)-1])
 		}
 	}
 	require.NotEmpty(t, run.Told)

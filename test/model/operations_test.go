@@ -53,8 +53,8 @@ type step struct {
 	label  string
 }
 
-func newOperations(client dynamic.Interface, seed uint64, namespaces []string) *operations {
-	o := &operations{client: client, rng: rand.New(rand.NewPCG(seed, 1)), there: map[target]bool{}, jobs: make(chan job)}
+func newOperations(client dynamic.Interface, seed, number uint64, namespaces []string) *operations {
+	o := &operations{client: client, rng: rand.New(rand.NewPCG(seed, 2*number)), there: map[target]bool{}, jobs: make(chan job)}
 	for _, namespace := range namespaces {
 		for i := range 6 {
 			o.all = append(o.all, target{configMaps, "ConfigMap", namespace, fmt.Sprint("c", i)})

@@ -20,7 +20,8 @@ import (
 // setup is a way to run kwatchman.
 type setup struct {
 	name     string
-	replicas int // more than one share a Lease
+	number   uint64 // so that each has choices of its own
+	replicas int    // more than one share a Lease
 	state    bool
 	reloads  bool
 }
@@ -58,7 +59,7 @@ func newRig(t *testing.T, p *plane, s setup, seed uint64) *rig {
 	}
 	r.oracle = newOracle(t, p, r.base, r.namespaces)
 	r.sinks = newSinks(t)
-	r.operations = newOperations(p.client, seed, r.namespaces)
+	r.operations = newOperations(p.client, seed, s.number, r.namespaces)
 	if s.reloads {
 		r.file = newConfigFile(t, r.sinks, r.namespaces)
 	}
@@ -92,6 +93,11 @@ func (r *rig) clean() {
 }
 
 func (r *rig) leaseNamespace() string { return r.base + "lease" }
+
+func (r *rig) hasLease(ctx context.Context) bool {
+	_, err := r.plane.client.Resource(leases).Namespace(r.leaseNamespace()).Get(ctx, "watchers", metav1.GetOptions{})
+	return err == nil
+}
 
 // binary: where the file names a built-in function it is the all-in-one.
 func (r *rig) binary() string {

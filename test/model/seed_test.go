@@ -8,7 +8,7 @@ import (
 
 func TestTheSeedAloneChoosesWhatIsDone(t *testing.T) {
 	chosen := func(seed uint64) (out [][]job) {
-		o := newOperations(nil, seed, []string{"a", "b"})
+		o := newOperations(nil, seed, 1, []string{"a", "b"})
 		for range 500 {
 			out = append(out, o.next())
 		}
