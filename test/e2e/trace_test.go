@@ -106,7 +106,7 @@ func TestTraceIsOneInTheAllInOneAndOutlivesARestart(t *testing.T) {
 
 	second := start(t, "kwatchman", append(env, "KW_HANDLERS=diff,log")...)
 	eventually(t, func() bool { return len(printed(second.stdout, trace)) == 1 }, "no line of the same trace")
-	spans := collector.Await(t, 5, trace)
+	spans := collector.Await(t, 3, trace) // diff is not asked once more: the root, the second step, and the function
 	root := one(t, spans, "mine", "Add ConfigMap")
 	for _, s := range spans {
 		if strings.HasPrefix(s.Name, "step ") {
