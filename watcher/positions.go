@@ -161,7 +161,6 @@ func (f *sources) newWatch(place client.Place, entry plan.Entry) state.Watch {
 	switch {
 	case f.cfg.Initial == "emit", f.gone[place]: // its objects are known to nobody, or no longer
 		w.Old = state.Never
-		delete(f.gone, place)
 	default: // it may hold objects that are older than its being served to us
 		w.Old = f.since[nameOf(&w)]
 	}

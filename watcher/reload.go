@@ -35,7 +35,7 @@ func (p *process) lookAtFile(ctx context.Context, path, sum string) {
 		switch {
 		case !steady:
 		case now == p.config().FileSum: // at work, perhaps again after another one was refused or the file was away
-			tried = now
+			tried = "" // another one may be on its way to be taken
 			p.forgive()
 		case now != tried, p.isRefused() && time.Since(asked) > askAgainAfter:
 			tried, asked = now, time.Now()

@@ -66,3 +66,36 @@ func TestAFileThatComesBackUnchangedRestartsNothing(t *testing.T) {
 		require.True(t, asked(), "what is refused is tried again")
 	})
 }
+
+// An edit that is taken back while the API server is asked about it is taken back.
+func TestAnEditThatIsTakenBackWhileItIsPreparedIsTakenBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.toml")
+	write := func(text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
+	write("a = 1")
+	synctest.Test(t, func(t *testing.T) {
+		p := &process{
+			cfg: &config.Config{FileSum: config.FileSum(path)}, metrics: metrics.New("test"),
+			log: slog.New(slog.DiscardHandler), changed: make(chan struct{}, 1),
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var looking sync.WaitGroup
+		defer func() {
+			cancel()
+			looking.Wait()
+		}()
+		looking.Go(func() { p.lookAtFile(ctx, path, p.cfg.FileSum) })
+		write("a = 2")
+		<-p.changed // it is read, and takes some seconds to be prepared
+		prepared := config.FileSum(path)
+		time.Sleep(time.Second)
+		write("a = 1")
+		time.Sleep(5 * time.Second)
+		p.take(&config.Config{FileSum: prepared})
+		time.Sleep(5 * time.Second)
+		select {
+		case <-p.changed:
+		default:
+			t.Fatal("nobody looks at the file again")
+		}
+	})
+}

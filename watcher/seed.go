@@ -1,10 +1,12 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -89,7 +91,7 @@ func (t *takeover) run(ctx context.Context, term *lease.Term) (tookOver bool, er
 		if own {
 			t.log.Info("nobody has led meanwhile, going on with the state as it is", "epoch", term.Epoch)
 		}
-		t.state.Follow(found, t.notQueued(found))
+		t.state.Follow(found, t.stillOwed(found))
 		return false, nil
 	}
 	if err := t.state.Disown(ctx); err != nil {
@@ -134,11 +136,13 @@ func (t *takeover) seed(ctx context.Context, found *state.Marks) error {
 		k := waitingKey{q.Resource().String(), q.Key()}
 		t.own[k] = append(t.own[k], q)
 	}
-	if err := t.each(ctx, found.Watches, t.load); err != nil {
+	if err := t.each(ctx, t.areas(found.Watches), t.load); err != nil {
 		return err
 	}
-	if err := t.each(ctx, found.Watches, t.queue); err != nil {
-		return err
+	for _, m := range found.Watches { // one after the other: an object may be in two of them
+		if err := t.queue(ctx, m); err != nil {
+			return err
+		}
 	}
 	own := map[*state.Queued]bool{}
 	for _, queued := range t.own {
@@ -173,25 +177,42 @@ func (t *takeover) each(ctx context.Context, marks []state.Mark, of func(context
 	return context.Cause(ctx)
 }
 
-// load lists the objects of a watch as they were at its watermark. What the
-// configuration has no more of is not asked for: the permission may be gone, too.
-func (t *takeover) load(ctx context.Context, m state.Mark) error {
-	if m.Ended {
-		return nil
-	}
-	for _, part := range t.parts(m.Watch) {
-		of := m
-		of.Watch = part
-		if err := t.loadPart(ctx, of); err != nil {
-			return err
+// areas are the marks, each narrowed to a part of it that this watcher goes on with.
+// What the configuration has no more of is not among them: the permission may be
+// gone, too. No area is in two of them: where a reload was under way, one mark is of
+// all namespaces as they were before it and another of a namespace since; then the
+// whole counts if it is wanted, which begins earlier, else the namespace's own.
+func (t *takeover) areas(marks []state.Mark) []state.Mark {
+	var out []state.Mark
+	at := map[client.Place]int{}
+	for _, m := range marks {
+		if m.Ended {
+			continue
+		}
+		for _, part := range t.parts(m.Watch) {
+			i, twice := at[part.Place()]
+			narrowed := m
+			narrowed.Watch = part
+			switch {
+			case !twice:
+				at[part.Place()] = len(out)
+				out = append(out, narrowed)
+			case m.Namespace != "":
+				out[i] = narrowed
+			}
 		}
 	}
-	return nil
+	return slices.DeleteFunc(out, func(m state.Mark) bool {
+		whole := m.Place()
+		whole.Namespace = ""
+		i, ok := at[whole]
+		return ok && m.Namespace != "" && out[i].Overlaps(&m.Watch)
+	})
 }
 
-// loadPart lists in the version of the resource that the watch has, or in the one
-// that is served now.
-func (t *takeover) loadPart(ctx context.Context, m state.Mark) error {
+// load lists the objects of an area as they were at its watermark, in the version of
+// the resource that the watch has, or in the one that is served now.
+func (t *takeover) load(ctx context.Context, m state.Mark) error {
 	w := m.Watch
 	resource, ok := t.served(w)
 	if !ok {
@@ -212,6 +233,7 @@ func (t *takeover) loadPart(ctx context.Context, m state.Mark) error {
 		return err
 	}
 	if gone != nil {
+		t.keepOwn(m)
 		t.fallBack(w.Place().String(), w.Namespace, gone, from)
 	} else {
 		t.metrics.TakenOver(from)
@@ -233,11 +255,35 @@ func (t *takeover) baseline(ctx context.Context, m state.Mark, why error) error 
 	if err := t.state.Replace(ctx, m.Watch, nil, false); err != nil {
 		return err
 	}
+	if m.Seen != "" {
+		t.keepOwn(m)
+	}
 	w := m.Watch
-	w.Version, w.All, w.But, w.Only, w.Old = "", false, nil, nil, m.At
+	w.Version, w.All, w.But, w.Only, w.Old, w.BaselineVersion = "", false, nil, nil, m.At, m.Version
 	t.keep(w)
 	t.fallBack(w.Place().String(), w.Namespace, why, metrics.FromBaseline)
 	return nil
+}
+
+// keepOwn keeps what waits here behind a mark that was held back and cannot be read:
+// too much waited for it to name, so it may not have been told. What was is told
+// once more, with the same id.
+func (t *takeover) keepOwn(m state.Mark) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, queued := range t.own {
+		namespace, _, _ := strings.Cut(key.key, "/")
+		of := m.Watch
+		of.Namespace = namespace
+		if key.resource != m.Place().String() || !m.Overlaps(&of) {
+			continue
+		}
+		for _, q := range queued {
+			if later(cmp.Or(q.To(), q.From()), m.Version) {
+				t.told[q] = true
+			}
+		}
+	}
 }
 
 func (t *takeover) keep(w state.Watch) {
@@ -269,15 +315,16 @@ func (t *takeover) queue(ctx context.Context, m state.Mark) error {
 	return nil
 }
 
-// notQueued is what marks name as waiting and is not in the queue.
-func (t *takeover) notQueued(found *state.Marks) (owed []state.Owed) {
+// stillOwed is what marks name as owed and is not in the queue. What else they name
+// as waiting was acknowledged since they were written.
+func (t *takeover) stillOwed(found *state.Marks) (owed []state.Owed) {
 	queued := map[waitingKey]bool{}
 	for _, q := range t.state.Queue() {
 		queued[waitingKey{q.Resource().String(), q.Key()}] = true
 	}
 	for _, m := range found.Watches {
 		for _, o := range m.Waiting {
-			if !queued[waitingKey{m.Place().String(), o.Key}] {
+			if o.Owed && !queued[waitingKey{m.Place().String(), o.Key}] {
 				owed = append(owed, state.Owed{Watch: m.Watch, WaitingObject: o})
 			}
 		}

@@ -69,6 +69,9 @@ func (p *past) States(_ context.Context, namespace, name, from string, _ []strin
 		states = append(states, nil)
 	}
 	for _, v := range p.versions[key] {
+		if n := len(states); n > 1 && states[n-1] != nil && states[n-1].ResourceVersion == to {
+			break
+		}
 		switch {
 		case v == from:
 			states, started = append(states, p.object(key, v)), true
@@ -76,9 +79,6 @@ func (p *past) States(_ context.Context, namespace, name, from string, _ []strin
 			states = append(states, nil)
 		case started:
 			states = append(states, p.object(key, v))
-		}
-		if v == to {
-			break
 		}
 	}
 	return states, true, nil
@@ -199,6 +199,10 @@ func TestATakeoverThatMayNotListGoesOn(t *testing.T) {
 	require.Equal(t, "10", watches[0].Version)
 	require.Empty(t, watches[1].Version)
 	require.EqualValues(t, 5, watches[1].Old, "what was created since is a change")
+	told, since := k.pasts["secrets"].object("a/told", "9"), k.pasts["secrets"].object("a/since", "11")
+	told.Created, since.Created = 6, 6
+	require.True(t, watches[1].IsBaseline(told), "but not what was there at the watermark, for clocks differ")
+	require.False(t, watches[1].IsBaseline(since))
 }
 
 // What waits of a resource that is not watched any more, and may not be read, is
@@ -209,7 +213,7 @@ func TestWhatWaitedOfAResourceThatIsGoneIsSaid(t *testing.T) {
 	k.take(4, []state.Mark{mark("secrets", "Secret", "10", state.WaitingObject{Key: "a/s", From: "3", To: "8"})}, "configmaps")
 	require.Contains(t, k.log.String(), "changes that waited at the leader before cannot be read")
 	require.Contains(t, k.log.String(), `"objects":1,"merged":0,"first":"a/s","error":"watch secrets: forbidden"`)
-	require.Contains(t, k.state.Marks(4).Text(k.codec), `"Waiting":[{"k":"a/s","f":"3","t":"8"}]`, "somebody else may have them")
+	require.Contains(t, k.state.Marks(4).Text(k.codec), `"Waiting":[{"k":"a/s","f":"3","t":"8","o":true}]`, "somebody else may have them")
 }
 
 // B13: the next leader begins where all is acknowledged, and reads what waits of
@@ -298,4 +302,86 @@ func TestAStateOfTheLastLeaderGoesOnAsItIs(t *testing.T) {
 	k.take(6, []state.Mark{mark("configmaps", "ConfigMap", "20", state.WaitingObject{Key: "a/w", To: "4"})}, "configmaps")
 	require.Empty(t, k.loads)
 	require.Equal(t, []string{"a/w →4"}, k.queued())
+}
+
+// A reload leaves marks of before beside those of now.
+func TestMarksOfTwoConfigurationsAreReadOnce(t *testing.T) {
+	k := newTaker(t, "")
+	k.pasts["configmaps"].versions["shop/a"] = []string{"4", "6", "8"}
+	ended := mark("configmaps", "ConfigMap", "6", state.WaitingObject{Key: "shop/a", From: "4", To: "6"})
+	ended.Ended = true
+	now := mark("configmaps", "ConfigMap", "10", state.WaitingObject{Key: "shop/a", From: "6", To: "8"})
+	now.Namespace = "shop"
+	k.take(4, []state.Mark{ended, now}, "configmaps")
+	require.Equal(t, []string{"configmaps"}, k.loads)
+	require.Equal(t, []string{"shop/a 4→6", "shop/a 6→8"}, k.queued())
+	require.Equal(t, "8", k.known("configmaps", "shop/a"))
+
+	whole, part := mark("configmaps", "ConfigMap", "6"), mark("configmaps", "ConfigMap", "10")
+	part.Namespace = "shop"
+	areas := func(parts func(w state.Watch) []state.Watch) (out []string) {
+		for _, m := range (&takeover{parts: parts}).areas([]state.Mark{whole, part}) {
+			out = append(out, m.Namespace+" "+m.Version)
+		}
+		return out
+	}
+	require.Equal(t, []string{" 6"}, areas(func(w state.Watch) []state.Watch { return []state.Watch{w} }), "all of it, from where it began")
+	require.Equal(t, []string{"shop 10", "other 6"}, areas(func(w state.Watch) []state.Watch {
+		shop, other := w, w
+		shop.Namespace, other.Namespace = "shop", "other"
+		if w.Namespace == "shop" {
+			return []state.Watch{shop}
+		}
+		return []state.Watch{shop, other}
+	}), "what a namespace has itself is newer")
+}
+
+// What was acknowledged in the last second before a kill is still named in the Lease.
+func TestWhatAStateHasAcknowledgedIsNotOwed(t *testing.T) {
+	dir := t.TempDir()
+	leave(t, dir, 5, func(k *taker, see func(key, version string)) {
+		see("a/w", "4")
+		for _, q := range k.state.Queue() {
+			q.Done()
+		}
+	})
+	k := newTaker(t, dir)
+	k.take(6, []state.Mark{mark("configmaps", "ConfigMap", "20", state.WaitingObject{Key: "a/w", To: "4"})}, "configmaps")
+	require.Empty(t, k.queued())
+	require.NotContains(t, k.state.Marks(6).Text(k.codec), `"Waiting"`)
+}
+
+// What a replica has recorded behind the Lease comes by the watch.
+func TestAStateIsTakenUpToWhatTheLeaseNames(t *testing.T) {
+	for name, last := range map[string]string{"an update behind it": "12", "a deletion behind it": "-"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			leave(t, dir, 5, func(_ *taker, see func(key, version string)) {
+				for _, v := range []string{"5", "8", last} {
+					see("a/x", v)
+				}
+			})
+			k := newTaker(t, dir)
+			k.pasts["configmaps"].refuse = source.NewGoneError(errors.New("compacted"))
+			k.take(7, []state.Mark{mark("configmaps", "ConfigMap", "9", state.WaitingObject{Key: "a/x", From: "5", To: "8"})}, "configmaps")
+			require.Equal(t, []string{"a/x 5→8"}, k.queued())
+			require.NotContains(t, k.log.String(), "changes that waited")
+		})
+	}
+}
+
+// Where too much waited to be named, and its history is gone, what a replica has
+// itself is told, though some of it may have been.
+func TestAStateIsToldBehindAMarkThatWasHeldBackAndIsGone(t *testing.T) {
+	dir := t.TempDir()
+	leave(t, dir, 5, func(_ *taker, see func(key, version string)) {
+		see("a/x", "5")
+		see("a/x", "12")
+	})
+	k := newTaker(t, dir)
+	k.pasts["configmaps"].refuse = source.NewGoneError(errors.New("compacted"))
+	held := mark("configmaps", "ConfigMap", "9")
+	held.Seen = "30"
+	k.take(7, []state.Mark{held}, "configmaps")
+	require.Equal(t, []string{"a/x 5→12"}, k.queued())
 }

@@ -3,7 +3,6 @@ package watcher
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -110,28 +109,41 @@ func (r *waitingReader) note(o state.WaitingObject, partly bool, why error) {
 
 // match finds, among the changes that wait here, those that an object of a mark
 // waits with: from the first one that tells of the version that was acknowledged
-// last.
+// last, at most to its newest one. What is behind that comes by the watch.
 func (t *takeover) match(w state.Watch, o state.WaitingObject) []*state.Queued {
 	all := t.own[waitingKey{w.Place().String(), o.Key}]
 	for i, q := range all {
 		if q.From() != o.From {
 			continue
 		}
-		var deleted []string
-		for _, q := range all[i:] {
-			if q.To() == "" {
-				deleted = append(deleted, q.From())
-			}
-		}
-		if len(deleted) > len(o.Deleted) || !slices.Equal(deleted, o.Deleted[:len(deleted)]) {
+		matched, ok := matching(all[i:], o)
+		if !ok {
 			continue
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		for _, q := range all[i:] {
+		for _, q := range matched {
 			t.told[q] = true
 		}
-		return all[i:]
+		return matched
 	}
 	return nil
+}
+
+// matching are the first of some changes, up to the newest version of an object that
+// waits; not ok: they are others than those that it waits with.
+func matching(queued []*state.Queued, o state.WaitingObject) (matched []*state.Queued, ok bool) {
+	deleted := o.Deleted
+	for i, q := range queued {
+		if q.To() == "" {
+			if len(deleted) == 0 || deleted[0] != q.From() {
+				return nil, false
+			}
+			deleted = deleted[1:]
+		}
+		if q.To() == o.To && len(deleted) == 0 {
+			return queued[:i+1], true
+		}
+	}
+	return queued, true
 }

@@ -183,6 +183,7 @@ func (f *sources) apply(ctx context.Context, end context.CancelCauseFunc) {
 		case r == nil:
 			f.log.Info("resource is served now", "resource", place.String(), "namespace", place.Namespace)
 			f.launch(ctx, end, f.newWatch(place, entry), entry.Resource, "", nil)
+			delete(f.gone, place)
 		case r.resource.Kind != entry.Resource.Kind: // with the version, or by itself if the resource was defined anew
 			f.log.Info("served version changed", "resource", place.String(), "namespace", place.Namespace,
 				"from", r.resource.Version, "to", entry.Resource.Version)

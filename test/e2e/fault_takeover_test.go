@@ -86,7 +86,7 @@ func TestFaultTakeoverWithoutHistory(t *testing.T) {
 	require.Equal(t, 1, from(w, "baseline"))
 	eventually(t, func() bool { return s.has("third", ".add") }, "what was created since is a change")
 	for _, a := range s.got()[before:] {
-		require.NotEqual(t, "old", a.name, "what the one between has told is not told as another change")
+		require.NotEqual(t, "second", a.name, "what the one between has told is not told once more")
 	}
 	c.marked("third")
 	require.Equal(t, 0, w.stop())

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,7 +37,7 @@ type Announcement struct {
 	Resource, Namespace string
 	ID                  string // of the one change that it is about
 	At                  time.Time
-	UpTo                int64 // the revision at that time
+	From, UpTo          int64 // revisions: where the gap begins, if the line says so; at that time
 }
 
 // names tells whether a line is about an object.
@@ -104,6 +105,7 @@ func Announcements(log []Line, revision func(time.Time) int64) []Announcement {
 				Line: l.Message, Excuses: k.excuses, At: l.At, UpTo: revision(l.At),
 				Resource: l.text("resource"), Namespace: l.text("namespace"), ID: l.text("id"),
 			}
+			a.From, _ = strconv.ParseInt(l.text("from"), 10, 64)
 			if k.where != "" {
 				a.Line += ", compared with " + k.where
 			}

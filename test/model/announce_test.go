@@ -32,8 +32,8 @@ func TestLinesOfTheLogAnnounce(t *testing.T) {
 		said(17, "watching again", "resource", "configmaps", "namespace", "shop"),
 	}, revision)
 	require.Len(t, got, 4)
-	require.Equal(t, Announcement{leftBehind + ", compared with a baseline", mayLose | mayMerge | mayRetell, "configmaps", "shop", "", at(10), 14}, got[0])
-	require.Equal(t, Announcement{"change not delivered", mayLose, "", "", "a.2.add", at(13), 13}, got[1])
+	require.Equal(t, Announcement{leftBehind + ", compared with a baseline", mayLose | mayMerge | mayRetell, "configmaps", "shop", "", at(10), 0, 14}, got[0])
+	require.Equal(t, Announcement{"change not delivered", mayLose, "", "", "a.2.add", at(13), 0, 13}, got[1])
 	require.Equal(t, mayMerge, got[2].Excuses)
 	require.True(t, got[2].names(Key{"configmaps", "any", "x"}))
 	require.Equal(t, mayLose, got[3].Excuses)

@@ -77,6 +77,13 @@ func announce(second int64, excuses Excuse) Announcement {
 	return Announcement{Line: "said", Excuses: excuses, Resource: "configmaps", At: at(second), UpTo: second}
 }
 
+// gap is a line about a gap that was read: what came and went within it is lost.
+func gap(from, to int64) Announcement {
+	a := announce(to, mayLosePassing)
+	a.From = from
+	return a
+}
+
 func TestTheJudgeNamesTheDamageAndNothingElse(t *testing.T) {
 	all := states("aaaaa-bb")
 	right := rightly(all)
@@ -124,6 +131,10 @@ func TestTheJudgeNamesTheDamageAndNothingElse(t *testing.T) {
 		"another uid, merged":             {run(all, slices.Concat(right[:3], netOf(all, 3, 8)), announce(81, merge)), []string{"merged +", "merged +", "merged +"}},
 		"made and deleted, merged":        {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:]), announce(51, merge)), []string{"merged +", "merged +"}},
 		"made and deleted, not merged":    {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:])), []string{"missing", "missing"}},
+		"came and went in a gap":          {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:]), gap(35, 51)), []string{"missing +", "missing +"}},
+		"came before the gap":             {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:]), gap(45, 51)), []string{"missing", "missing"}},
+		"went after the gap":              {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:]), gap(35, 49)), []string{"missing", "missing"}},
+		"stayed, and is not told":         {run(states("aa-bb"), rightly(states("aa-")), gap(35, 51)), []string{"missing", "missing"}},
 		"lost, and said so":               {run(all, replace(2, 5), announce(55, lose)), []string{"missing +", "missing +", "missing +"}},
 		"lost, said of what was before":   {run(all, replace(2, 3), announce(50, lose)), []string{"missing"}},
 		"lost, said too early":            {run(all, replace(2, 5), announce(39, lose)), []string{"missing +", "missing", "missing"}},

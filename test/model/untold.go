@@ -51,7 +51,7 @@ func (o *object) mergedAway(i int) string {
 		}
 	}
 	for _, a := range o.run.Announced {
-		if a.Excuses.has(mayMerge|mayLosePassing) && a.names(o.key) && o.states[to].Revision <= a.UpTo && o.toldBefore(a) <= from {
+		if (a.Excuses.has(mayMerge) || a.Excuses.has(mayLosePassing) && a.From == 0) && a.names(o.key) && o.states[to].Revision <= a.UpTo && o.toldBefore(a) <= from {
 			return a.Line
 		}
 	}
@@ -67,11 +67,29 @@ func (o *object) lost(i int, id string) string {
 			}
 			continue
 		}
+		if a.Excuses.has(mayLosePassing) && a.names(o.key) && o.passes(i, a) {
+			return a.Line
+		}
 		if a.Excuses.has(mayLose) && a.names(o.key) && o.states[i].Revision <= a.UpTo && o.toldBefore(a) < i {
 			return a.Line
 		}
 	}
 	return ""
+}
+
+// passes tells whether a state is of an object that came and went within the gap
+// that a line is about. Another leader may have told that it came.
+func (o *object) passes(i int, a Announcement) bool {
+	came, went := i, i
+	for came > 0 && o.states[came-1].Version != "" {
+		came--
+	}
+	if o.states[i].Version != "" {
+		for went < len(o.states)-1 && o.states[went].Version != "" {
+			went++
+		}
+	}
+	return a.From > 0 && o.states[came].Revision > a.From && o.states[went].Version == "" && o.states[went].Revision <= a.UpTo
 }
 
 // toldBefore is the newest state that was told before a line: what came before it

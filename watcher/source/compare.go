@@ -35,12 +35,10 @@ type comparison struct {
 
 func (s *Source) newComparison(pos Position) (*comparison, error) {
 	c := &comparison{source: s, lost: pos.lost, past: pos.ListAt != "", history: s.newHistory()}
-	if s.seen.Watch().Version != "" {
-		var t state.Tx
-		s.seen.At(&t, "")
-		if err := s.apply(s.recording, &t); err != nil {
-			return nil, err
-		}
+	var t state.Tx
+	s.seen.At(&t, "") // also where it had none: the marks know of the comparison by it
+	if err := s.apply(s.recording, &t); err != nil {
+		return nil, err
 	}
 	n, err := s.seen.Len(s.recording)
 	if c.nothingSeen = n == 0; !c.nothingSeen {

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/object"
@@ -69,7 +70,7 @@ func (h *history) at(ctx context.Context, namespace, name string, rev uint64) (*
 	s := h.source
 	p, err := s.page(ctx, client.Path(s.cfg.Scope.Resource, namespace), metav1.ListOptions{
 		ResourceVersion: strconv.FormatUint(rev, 10), ResourceVersionMatch: metav1.ResourceVersionMatchExact,
-		FieldSelector: "metadata.name=" + name,
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String(),
 	})
 	switch {
 	case err != nil && isGone(err):

@@ -88,6 +88,9 @@ func (s *Source) round(ctx context.Context, pos Position) (next Position, follow
 		fresh = time.Now()
 	}
 	if err := s.setSynced(); err != nil {
+		if opened != nil {
+			opened.close()
+		}
 		return pos, false, err
 	}
 	if opened == nil {

@@ -3,6 +3,8 @@ package source
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -37,19 +39,17 @@ const (
 // Past reads what a resource was. One that cannot be reached is asked until ctx
 // ends.
 type Past struct {
-	source  *Source
-	history *history
-
-	began  time.Time
-	future int
-	said   bool
+	source   *Source
+	history  *history
+	patience time.Duration // answerPatience
+	said     bool          // that it has to ask again
 }
 
 // NewPast reads the past of cfg.Watch, which is not followed.
 func NewPast(cfg Config) *Past {
 	s := New(cfg)
 	s.decoder.known, s.decoder.packer.Settled = nil, nil
-	p := &Past{source: s, history: s.newHistory(), began: time.Now()}
+	p := &Past{source: s, history: s.newHistory(), patience: answerPatience}
 	p.history.left, p.history.insists = maxWaitingRequests, true
 	return p
 }
@@ -156,32 +156,40 @@ func (p *Past) segment(ctx context.Context, namespace, name string, base uint64,
 	return append(steps, last), whole, err
 }
 
-// insist asks again while that may bring another answer.
+// insist asks again while that may bring another answer: one that cannot be reached
+// without end, one that answers otherwise for answerPatience.
 func (p *Past) insist(ctx context.Context, ask func() error) error {
-	backoff := newBackoff()
+	backoff, failing, future := newBackoff(), time.Time{}, 0
 	for {
 		err := ask()
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if isUnreadable(err) {
+		case isUnreadable(err):
 			return err
 		}
-		var status apierrors.APIStatus
-		switch answered := errors.As(err, &status); {
-		case apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) && p.future < futureAttempts:
-			p.future++
-		case isFinal(err), answered && time.Since(p.began) > answerPatience:
+		if failing.IsZero() {
+			failing = time.Now()
+		}
+		switch {
+		case apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) && future < futureAttempts:
+			future++
+		case isFinal(err), !isUnreached(err) && time.Since(failing) > p.patience:
 			return &GoneError{p.source.explain(err)}
 		case !p.said:
 			p.said = true
 			p.source.log.Warn("the state of before cannot be listed, trying again", "error", p.source.explain(err))
 		}
-		_ = pause.For(ctx, backoff.Step())
+		_ = pause.For(ctx, waitFor(backoff, err))
 	}
+}
+
+// isUnreached tells whether there was no answer at all, or none to its end.
+func isUnreached(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // isFinal tells whether another attempt brings no other answer. What may not be

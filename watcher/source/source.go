@@ -77,9 +77,10 @@ type Source struct {
 	watched   bool            // a watch has been opened before
 	noStream  bool            // a streaming list is not served, or broke
 
-	failing atomic.Bool // the API server cannot be followed; it has been said
-	reason  string      // why, as it was said
-	again   seldom.Line // another reason is worth a line, but not each of them
+	unrecorded atomic.Bool // Run ended while something that was seen waited for room
+	failing    atomic.Bool // the API server cannot be followed; it has been said
+	reason     string      // why, as it was said
+	again      seldom.Line // another reason is worth a line, but not each of them
 }
 
 // New prepares a source; Run starts it.
@@ -105,7 +106,7 @@ func (s *Source) Watch() state.Watch { return s.seen.Watch() }
 // Behind tells whether the source cannot follow the API server at the moment, so
 // that there may be changes that it has not seen. It may be called at any time,
 // also after Run.
-func (s *Source) Behind() bool { return s.failing.Load() }
+func (s *Source) Behind() bool { return s.failing.Load() || s.unrecorded.Load() }
 
 // known is the object seen last, as far as it is needed to tell its version.
 // Until the first list is through, it may be in the form of another version and
@@ -126,7 +127,7 @@ func (s *Source) known(key string) *object.Object {
 // managedFields of a baseline would be most of its memory.
 func (s *Source) isBaseline(o *object.Object) bool {
 	w := s.seen.Watch()
-	return !w.Knows(o.Namespace) && o.Created < w.Old
+	return w.IsBaseline(o)
 }
 
 // Stop ends the list and watch, and so Run, once what was seen is recorded. The
@@ -161,6 +162,7 @@ func (s *Source) apply(ctx context.Context, t *state.Tx) error {
 	s.life.waits.Store(false)
 	s.life.beat()
 	if err != nil {
+		s.unrecorded.Store(true)
 		return err
 	}
 	for _, c := range t.Changes() {

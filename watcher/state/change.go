@@ -31,6 +31,10 @@ type Change struct {
 	via       string
 	time      time.Time
 
+	// amid tells that it was found while a list was compared, so that the watch's
+	// version did not go on with it.
+	amid bool
+
 	warm *manifests // of a change that was just seen; the queue takes them over
 }
 

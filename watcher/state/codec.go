@@ -130,10 +130,11 @@ type changeHead struct {
 	ChangedBy []event.Manager `json:"changedBy"`
 	Via       string          `json:"via"`
 	Time      time.Time       `json:"time"`
+	Amid      bool            `json:"amid,omitempty"`
 }
 
 func (c *Change) appendBinary(b []byte) ([]byte, error) {
-	head, err := json.Marshal(changeHead{c.scope, c.action, c.changedBy, c.via, c.time})
+	head, err := json.Marshal(changeHead{c.scope, c.action, c.changedBy, c.via, c.time, c.amid})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", c, err)
 	}
@@ -167,7 +168,7 @@ func parseChange(b []byte) (*Change, error) {
 	if json.Unmarshal(parts[0], &head) != nil || head.Scope == nil {
 		return nil, errChange
 	}
-	c := &Change{scope: head.Scope, action: head.Action, changedBy: head.ChangedBy, via: head.Via, time: head.Time}
+	c := &Change{scope: head.Scope, action: head.Action, changedBy: head.ChangedBy, via: head.Via, time: head.Time, amid: head.Amid}
 	for i, o := range []**object.Object{&c.old, &c.now} {
 		if len(parts[i+1]) == 0 {
 			continue

@@ -49,6 +49,9 @@ type WaitingObject struct {
 	Deleted []string `json:"d,omitempty"`
 	// To is the newest version; empty: the object is deleted.
 	To string `json:"t,omitempty"`
+	// Owed tells that the leader could not read them either: it has them from the one
+	// before, for a replica that has them in its state.
+	Owed bool `json:"o,omitempty"`
 }
 
 // marksText is how marks are written.

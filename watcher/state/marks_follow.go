@@ -61,6 +61,7 @@ func (s *State) Follow(found *Marks, owed []Owed) {
 	}
 	for _, o := range owed {
 		p := o.Watch.Place()
+		o.Owed = true
 		s.marks.owed[objectID{p.String(), o.Key}] = o
 	}
 }
@@ -91,22 +92,28 @@ func (m *marks) begin(watches []Watch, waiting []*Queued) {
 		m.watches[place] = of
 	}
 	for _, q := range waiting {
-		if m.watches[q.place] == nil {
+		if of := m.watches[q.place]; of == nil || of.ended {
 			m.adopt(q, watches)
 		}
 	}
 }
 
-// adopt gives a change that waits from an earlier run to the watch of its object,
-// or to one that has ended.
+// adopt gives a change that waits from an earlier run, or of a watch that has ended,
+// to the watch of its object now, so that one mark names all that waits of an object;
+// else to one that has ended.
 func (m *marks) adopt(q *Queued, watches []Watch) {
 	namespace, _, _ := strings.Cut(q.key, "/")
 	r := q.scope.Resource.GroupResource()
 	for _, w := range watches {
 		if w.Resource.GroupResource() == r && w.holds(namespace) {
-			q.place = w.Place()
+			if q.place = w.Place(); q.amid {
+				q.base = "" // it comes again until that one is listed
+			}
 			return
 		}
+	}
+	if m.watches[q.place] != nil {
+		return
 	}
 	w := Watch{Name: r.String(), Resource: q.scope.Resource, Kind: q.scope.Kind, Namespaced: namespace != "", Namespace: namespace, Version: cmp.Or(q.to, q.from)}
 	if q.place = w.Place(); m.watches[q.place] == nil {
@@ -141,7 +148,7 @@ func (m *marks) recorded(t *Tx, changes []*Queued) {
 	}
 	for _, q := range changes {
 		p := watch(t.place)
-		q.place, q.base, q.amid = t.place, p.version(), p.amid || p.last == nil
+		q.place, q.base = t.place, p.version()
 	}
 	for _, w := range t.watches {
 		p := watch(w.Place())
@@ -158,30 +165,27 @@ func (m *marks) recorded(t *Tx, changes []*Queued) {
 func (m *marks) acknowledged(q *Queued) { delete(m.owed, objectID{q.Resource().String(), q.key}) }
 
 // mark is that of a watch with what waits; false: there is none.
-func (p *markedWatch) mark(now int64, w *waitingOf, limit int) (Mark, bool) {
+func (p *markedWatch) mark(w *waitingOf, limit int) (Mark, bool) {
 	if p.ended || p.last == nil {
-		return p.onlyWaiting(w, limit)
+		return p.onlyWaiting(w)
 	}
-	m := Mark{Watch: *p.last, At: now - clocks}
-	if p.amid {
-		m.At = p.at - clocks
-	}
+	m := Mark{Watch: *p.last, At: p.at - clocks}
 	switch {
 	case w == nil:
 	case len(w.objects) <= limit:
 		m.Waiting = w.objects
 	case w.oldest != "" && w.oldest != m.Version:
-		m.Version, m.Seen = w.oldest, p.last.Version
+		m.Version, m.Seen, m.At = w.oldest, p.last.Version, min(m.At, w.since-clocks)
 	}
 	return m, true
 }
 
 // onlyWaiting is the mark of a watch that has no version to go on from.
-func (p *markedWatch) onlyWaiting(w *waitingOf, limit int) (Mark, bool) {
+func (p *markedWatch) onlyWaiting(w *waitingOf) (Mark, bool) {
 	if w == nil || p.begun.Resource.Resource == "" {
 		return Mark{}, false
 	}
-	m := Mark{Watch: p.begun, At: p.at - clocks, Ended: true, Waiting: w.objects[:min(limit, len(w.objects))]}
+	m := Mark{Watch: p.begun, At: p.at - clocks, Ended: true, Waiting: w.objects}
 	if p.last != nil {
 		m.Watch = *p.last
 	}
@@ -198,10 +202,10 @@ func (s *State) Marks(epoch int64) *Marks {
 	if m == nil {
 		return out
 	}
-	now, waiting, left := time.Now().Unix(), m.waiting(slices.Collect(s.queue.all())), maxAllWaiting
+	waiting, left := m.waiting(slices.Collect(s.queue.all())), maxAllWaiting
 	for _, place := range slices.SortedFunc(maps.Keys(m.watches), comparePlaces) {
 		p := m.watches[place]
-		mark, ok := p.mark(now, waiting[place], min(maxWaiting, left))
+		mark, ok := p.mark(waiting[place], max(0, min(maxWaiting, left)))
 		if !ok && p.ended {
 			delete(m.watches, place)
 		}

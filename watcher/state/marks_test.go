@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -166,6 +167,7 @@ func TestAWatermarkIsHeldBackWhereTooMuchWaitsToBeNamed(t *testing.T) {
 	m := w.state.Marks(3).Watches[0]
 	require.Equal(t, "10", m.Version, "all of it comes after it")
 	require.Equal(t, "600", m.Seen)
+	require.LessOrEqual(t, m.At, time.Now().Unix()-10, "no later than the first of it")
 	require.Empty(t, m.Waiting)
 	w.handed()[0].Done()
 	m = w.state.Marks(3).Watches[0]
@@ -250,7 +252,7 @@ func TestAReloadKeepsTheMarksOfWhatWaits(t *testing.T) {
 	restart(watchOf("", "")) // wider again: it has to be listed first
 	require.Equal(t, []string{`"" 12 ended shop/b:→12`, `"other" 12`}, textOf(w.state.Marks(3)), "until then the mark of before holds")
 	restart(watchOf("shop", ""))
-	require.Equal(t, []string{`"" 12 ended shop/b:→12`}, textOf(w.state.Marks(3)))
+	require.Equal(t, []string{`"shop" 12 ended shop/b:→12`}, textOf(w.state.Marks(3)))
 	w.handed()[1].Done()
 	restart(watchOf("shop", "20"))
 	require.Equal(t, []string{`"shop" 20`}, textOf(w.state.Marks(3)))
@@ -286,6 +288,96 @@ func TestWhatIsOwedIsNamedUntilSomethingNewerIsTold(t *testing.T) {
 	w.sees("a", "21")
 	w.handed()[0].Done()
 	require.Equal(t, []string{`"" 21 gone/b:7→8`}, textOf(w.state.Marks(3)))
+}
+
+// amid begins a comparison with a list, as a source does.
+func (w *world) amid() {
+	w.t.Helper()
+	_, err := w.apply(func(t *state.Tx) error {
+		w.At(t, "")
+		return nil
+	})
+	require.NoError(w.t, err)
+}
+
+// What a comparison has found comes again after the mark of before, until the list is
+// through: then it is named, whatever became of its watch meanwhile.
+func TestWhatAComparisonFindsIsNamedOnceTheMarkIsBehindIt(t *testing.T) {
+	w := marked(t, "", &state.Marks{})
+	w.listed("10")
+	w.amid()
+	_, err := w.Put(w.deployment("a", "18"), event.ViaRelist)
+	require.NoError(t, err)
+	require.Equal(t, []string{`"" 10`}, textOf(w.state.Marks(3)))
+
+	shop := watchOf("shop", "") // a reload
+	require.NoError(t, w.state.Start(t.Context(), []state.Watch{shop}, nil))
+	require.Equal(t, []string{`"" 10`}, textOf(w.state.Marks(3)))
+	w.Seen = w.state.Seen(shop, deployments)
+	w.listed("30")
+	require.Equal(t, []string{`"shop" 30 shop/a:→18`}, textOf(w.state.Marks(3)))
+
+	w.Rescope(deployments) // another served version
+	w.amid()
+	_, err = w.Put(w.deployment("b", "31"), event.ViaRelist)
+	require.NoError(t, err)
+	require.Equal(t, []string{`"shop" 30 shop/a:→18`}, textOf(w.state.Marks(3)))
+}
+
+func TestDeletesOfAResourceThatGoesAreNamed(t *testing.T) {
+	w := marked(t, "", &state.Marks{})
+	w.listed("10")
+	w.sees("a", "11")
+	w.handed()[0].Done()
+	w.amid() // the list that is not found
+	_, err := w.Remove(object.Key("shop", "a"), event.ViaRelist)
+	require.NoError(t, err)
+	_, err = w.apply(func(t *state.Tx) error {
+		w.Drop(t)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{`"" 11 ended shop/a:11→`}, textOf(w.state.Marks(3)))
+}
+
+func TestARestartAmidAComparisonNamesNothingBehindTheMark(t *testing.T) {
+	dir := t.TempDir()
+	w := marked(t, dir, &state.Marks{})
+	w.listed("10")
+	before := w.state.Marks(3)
+	w.amid()
+	_, err := w.Put(w.deployment("a", "18"), event.ViaRelist)
+	require.NoError(t, err)
+	w.handed()
+	require.NoError(t, w.state.Close())
+	next := marked(t, dir, before)
+	require.Equal(t, []string{`"" 10`}, textOf(next.state.Marks(3)))
+	next.listed("20")
+	require.Equal(t, []string{`"" 20 shop/a:→18`}, textOf(next.state.Marks(3)))
+}
+
+// One mark names all that waits of an object, over a reload too.
+func TestAnObjectIsNamedInOneMark(t *testing.T) {
+	w := marked(t, "", &state.Marks{})
+	w.listed("10")
+	w.sees("a", "11")
+	w.sees("a", "12")
+	shop := watchOf("shop", "12")
+	require.NoError(t, w.state.Start(t.Context(), []state.Watch{shop}, nil))
+	w.Seen = w.state.Seen(shop, deployments)
+	w.sees("a", "15")
+	require.Equal(t, []string{`"shop" 15 shop/a:→15`}, textOf(w.state.Marks(3)))
+}
+
+func TestWhatIsOwedGoesTogetherWithWhatWaits(t *testing.T) {
+	w := openWorld(t, deployments, state.Config{Events: 1000, Bytes: 1 << 30})
+	owed := state.Owed{Watch: watchOf("", "10"), WaitingObject: state.WaitingObject{Key: "shop/a", From: "7", To: "8"}}
+	w.state.Follow(&state.Marks{}, []state.Owed{owed})
+	require.NoError(t, w.state.Start(t.Context(), []state.Watch{watchOf("", "20")}, nil))
+	w.Seen = w.state.Seen(watchOf("", "20"), deployments)
+	w.state.Deliver(w.take)
+	w.sees("a", "21")
+	require.Equal(t, []string{"a 7→21"}, w.waits())
 }
 
 func TestMarksAreReadAsTheyWereWritten(t *testing.T) {

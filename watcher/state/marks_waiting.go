@@ -2,6 +2,8 @@ package state
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/kwatchman/kwatchman/watcher/client"
@@ -13,10 +15,15 @@ type waitingOf struct {
 	at      map[string]int // key → index in objects
 	oldest  string         // the version from which a watch tells all of it
 	newest  string         // that was queued last
+	since   int64          // when the first was seen, in Unix seconds
 }
 
-// add notes the next change that waits, in the order of the queue.
-func (w *waitingOf) add(q *Queued) {
+// add notes the next change that waits, in the order of the queue; owed is what
+// a leader before has left of its object, if it has.
+func (w *waitingOf) add(q *Queued, owed *Owed) {
+	if w.since == 0 {
+		w.since = q.seen
+	}
 	if base := q.begins(); w.oldest == "" || later(w.oldest, base) {
 		w.oldest = base
 	}
@@ -27,12 +34,16 @@ func (w *waitingOf) add(q *Queued) {
 		}
 		i = len(w.objects)
 		w.at[q.key] = i
-		w.objects = append(w.objects, WaitingObject{Key: q.key, From: q.from})
+		o := WaitingObject{Key: q.key, From: q.from}
+		if owed != nil {
+			o = owed.WaitingObject
+		}
+		w.objects = append(w.objects, o)
 	}
 	w.newest = cmp.Or(q.to, q.from)
 	o := &w.objects[i]
 	if o.To = q.to; q.to == "" {
-		o.Deleted = append(o.Deleted, q.from)
+		o.Deleted = append(o.Deleted[:len(o.Deleted):len(o.Deleted)], q.from)
 	}
 }
 
@@ -57,24 +68,40 @@ func (m *marks) waiting(queue []*Queued) map[client.Place]*waitingOf {
 		}
 		return out[place]
 	}
+	named := map[objectID]bool{}
 	for _, q := range queue {
-		p := m.watches[q.place]
-		if p != nil && q.amid && q.base == p.version() && (p.amid || p.last == nil) {
-			continue // of a list that is being compared: it comes again after the mark
+		if m.comesAgain(q) {
+			continue
 		}
-		of(q.place).add(q)
+		id := objectID{q.Resource().String(), q.key}
+		var owed *Owed
+		if o, ok := m.owed[id]; ok {
+			owed = &o
+		}
+		named[id] = true
+		of(q.place).add(q, owed)
 	}
-	for id, o := range m.owed {
-		place := o.Watch.Place()
-		w := of(place)
-		if _, ok := w.at[id.key]; !ok {
-			w.objects = append(w.objects, o.WaitingObject)
+	for _, id := range slices.SortedFunc(maps.Keys(m.owed), objectID.compare) {
+		o := m.owed[id]
+		if named[id] {
+			continue
 		}
+		place := o.Watch.Place()
 		if m.watches[place] == nil {
 			m.watches[place] = &markedWatch{begun: o.Watch, ended: true}
 		}
+		w := of(place)
+		w.objects = append(w.objects, o.WaitingObject)
+		w.newest = cmp.Or(w.newest, o.Watch.Version)
 	}
 	return out
+}
+
+// comesAgain tells whether a change was found by a comparison that is still under
+// way: whoever begins at the mark, which is of before, finds it again.
+func (m *marks) comesAgain(q *Queued) bool {
+	p := m.watches[q.place]
+	return p != nil && !p.ended && q.amid && q.base == p.version() && (p.amid || p.last == nil)
 }
 
 // later reports whether version a comes after b; one that is no number does.

@@ -36,6 +36,7 @@ type Queued struct {
 	place client.Place // of the watch that saw it
 	base  string       // the version of that watch before it; empty: it had none, or it is not known
 	amid  bool         // it was found while a list was compared
+	seen  int64        // when, in Unix seconds
 }
 
 // keptRef is what is in memory of an input that is kept.
@@ -57,7 +58,7 @@ const maxWarm = 1 << 20
 
 // newQueued is a change with its number; scope is the one that is shared.
 func newQueued(s *State, seq uint64, c *Change, scope *Scope) *Queued {
-	q := &Queued{state: s, seq: seq, size: c.Size(), scope: scope}
+	q := &Queued{state: s, seq: seq, size: c.Size(), scope: scope, amid: c.amid, seen: c.time.Unix()}
 	key := c.either().Key()
 	if c.old != nil {
 		q.from = c.old.ResourceVersion

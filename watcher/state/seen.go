@@ -129,6 +129,7 @@ func (s *Seen) Remove(t *Tx, key, via string) error {
 }
 
 func (s *Seen) queue(t *Tx, c *Change) {
+	c.amid = s.Watch().Version == ""
 	t.changes, t.place = append(t.changes, c), s.place
 }
 

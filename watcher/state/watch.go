@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kwatchman/kwatchman/watcher/client"
+	"github.com/kwatchman/kwatchman/watcher/object"
 )
 
 // Watch is how far one resource, in one namespace or all, has been followed.
@@ -33,6 +34,10 @@ type Watch struct {
 	// second or later is news, an older one is the baseline. Never and Always are
 	// the two ends.
 	Old int64
+	// BaselineVersion, if there is one, is a resourceVersion up to which all was told,
+	// though not seen here: an object that is no newer is the baseline, whenever it was
+	// created.
+	BaselineVersion string `json:",omitempty"`
 	// Forget tells that an object that is not there any more may just have left
 	// the scope, so that its absence is no Delete.
 	Forget bool `json:",omitempty"`
@@ -71,9 +76,14 @@ func (w *Watch) Within(o *Watch) bool {
 	return o.Namespace == "" && !slices.ContainsFunc(o.Exclude, func(ns string) bool { return !slices.Contains(w.Exclude, ns) })
 }
 
+// IsBaseline tells whether an object that was not seen before is no change.
+func (w *Watch) IsBaseline(o *object.Object) bool {
+	return !w.Knows(o.Namespace) && (o.Created < w.Old || w.BaselineVersion != "" && !later(o.ResourceVersion, w.BaselineVersion))
+}
+
 // listed is the watch after a list that was compared whole.
 func (w Watch) listed(version string) Watch {
-	w.Version, w.All, w.But, w.Only, w.Forget = version, true, nil, nil, false
+	w.Version, w.All, w.But, w.Only, w.Forget, w.BaselineVersion = version, true, nil, nil, false, ""
 	return w
 }
 
@@ -97,6 +107,7 @@ func (w Watch) Adopt(kept []Watch) Watch {
 			continue
 		}
 		w.All, w.But, w.Only, w.Old, w.Version, w.Forget = k.All, k.But, k.Only, k.Old, k.Version, k.Forget
+		w.BaselineVersion = k.BaselineVersion
 		if k.Kind != w.Kind || k.Resource != w.Resource {
 			w.Version = "" // the objects are listed in their new form
 		}
