@@ -46,11 +46,15 @@ func TestAPastThatIsNotGivenIsGivenUpAndOneOutOfReachIsNot(t *testing.T) {
 		answer http.HandlerFunc
 		gone   bool
 	}{
-		"forbidden":        {func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusForbidden, "Forbidden", "may not") }, true},
-		"compacted":        {func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusGone, "Expired", "compacted") }, true},
-		"not found":        {func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "NotFound", "no such path") }, true},
-		"no list":          {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>hello</html>") }, true},
-		"an error for all": {func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusInternalServerError, "InternalError", "x") }, true},
+		"forbidden": {func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusForbidden, "Forbidden", "may not") }, true},
+		"compacted": {func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusGone, "Expired", "compacted") }, true},
+		"not found": {func(w http.ResponseWriter, _ *http.Request) {
+			refuse(w, http.StatusNotFound, "NotFound", "no such path")
+		}, true},
+		"no list": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>hello</html>") }, true},
+		"an error for all": {func(w http.ResponseWriter, _ *http.Request) {
+			refuse(w, http.StatusInternalServerError, "InternalError", "x")
+		}, true},
 		"no answer": {func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
