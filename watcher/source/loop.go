@@ -33,6 +33,7 @@ func (s *Source) follow(ctx context.Context) error {
 	pos := Position{Version: s.cfg.Watch.Version, ListAt: s.cfg.ListAt}
 	backoff, gone := newBackoff(), 0
 	for ctx.Err() == nil {
+		began := time.Now()
 		next, followed, err := s.round(ctx, pos)
 		if failed, ok := errors.AsType[*recordError](err); ok {
 			if s.recording.Err() != nil {
@@ -51,9 +52,10 @@ func (s *Source) follow(ctx context.Context) error {
 		}
 		pos = next
 		if isGone(err) {
-			if gone++; gone == 1 {
-				continue // the server is there: it has answered
-			}
+			gone++
+		}
+		if isGone(err) && gone == 1 || err == nil && followed && time.Since(began) > stable {
+			continue // the server is there: it has answered, or ended a watch as it does from time to time
 		}
 		s.note(err)
 		_ = pause.For(ctx, waitFor(backoff, err))
