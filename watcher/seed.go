@@ -136,8 +136,11 @@ func (t *takeover) seed(ctx context.Context, found *state.Marks) error {
 		k := waitingKey{q.Resource().String(), q.Key()}
 		t.own[k] = append(t.own[k], q)
 	}
-	if err := t.each(ctx, t.areas(found.Watches), t.load); err != nil {
-		return err
+	wholes, parts := t.areas(found.Watches)
+	for _, areas := range [][]area{wholes, parts} {
+		if err := t.each(ctx, areas, t.load); err != nil {
+			return err
+		}
 	}
 	for _, m := range found.Watches { // one after the other: an object may be in two of them
 		if err := t.queue(ctx, m); err != nil {
@@ -158,17 +161,17 @@ func (t *takeover) seed(ctx context.Context, found *state.Marks) error {
 	return nil
 }
 
-// each calls of for all marks, several at once.
-func (t *takeover) each(ctx context.Context, marks []state.Mark, of func(context.Context, state.Mark) error) error {
+// each calls of for all areas, several at once.
+func (t *takeover) each(ctx context.Context, areas []area, of func(context.Context, area) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	slots := make(chan struct{}, loading)
 	var all sync.WaitGroup
-	for _, m := range marks {
+	for _, a := range areas {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			if err := of(ctx, m); err != nil {
+			if err := of(ctx, a); err != nil {
 				cancel(err)
 			}
 		})
@@ -177,43 +180,47 @@ func (t *takeover) each(ctx context.Context, marks []state.Mark, of func(context
 	return context.Cause(ctx)
 }
 
-// areas are the marks, each narrowed to a part of it that this watcher goes on with.
-// What the configuration has no more of is not among them: the permission may be
-// gone, too. No area is in two of them: where a reload was under way, one mark is of
-// all namespaces as they were before it and another of a namespace since; then the
-// whole counts if it is wanted, which begins earlier, else the namespace's own.
-func (t *takeover) areas(marks []state.Mark) []state.Mark {
-	var out []state.Mark
-	at := map[client.Place]int{}
+// area is a mark, narrowed to a part of it that this watcher goes on with.
+type area struct {
+	state.Mark
+	// mixed tells that some of its namespaces have marks of their own, which are newer:
+	// a reload was under way. It cannot be watched from one version, but listed.
+	mixed bool
+}
+
+// areas are those of all namespaces, and those of one, which go over them. What the
+// configuration has no more of is in none: the permission may be gone, too.
+func (t *takeover) areas(marks []state.Mark) (wholes, parts []area) {
+	at := map[client.Place]area{}
 	for _, m := range marks {
 		if m.Ended {
 			continue
 		}
 		for _, part := range t.parts(m.Watch) {
-			i, twice := at[part.Place()]
-			narrowed := m
+			narrowed := area{Mark: m}
 			narrowed.Watch = part
-			switch {
-			case !twice:
-				at[part.Place()] = len(out)
-				out = append(out, narrowed)
-			case m.Namespace != "":
-				out[i] = narrowed
+			if _, twice := at[part.Place()]; !twice || m.Namespace != "" {
+				at[part.Place()] = narrowed
 			}
 		}
 	}
-	return slices.DeleteFunc(out, func(m state.Mark) bool {
-		whole := m.Place()
-		whole.Namespace = ""
-		i, ok := at[whole]
-		return ok && m.Namespace != "" && out[i].Overlaps(&m.Watch)
-	})
+	for place, a := range at {
+		if place.Namespace != "" {
+			parts = append(parts, a)
+			continue
+		}
+		for other := range at {
+			a.mixed = a.mixed || other != place && other.GroupResource == place.GroupResource
+		}
+		wholes = append(wholes, a)
+	}
+	return wholes, parts
 }
 
 // load lists the objects of an area as they were at its watermark, in the version of
 // the resource that the watch has, or in the one that is served now.
-func (t *takeover) load(ctx context.Context, m state.Mark) error {
-	w := m.Watch
+func (t *takeover) load(ctx context.Context, a area) error {
+	m, w := a.Mark, a.Watch
 	resource, ok := t.served(w)
 	if !ok {
 		return t.baseline(ctx, m, errors.New("the resource is not served"))
@@ -237,6 +244,9 @@ func (t *takeover) load(ctx context.Context, m state.Mark) error {
 		t.fallBack(w.Place().String(), w.Namespace, gone, from)
 	} else {
 		t.metrics.TakenOver(from)
+	}
+	if a.mixed {
+		w.Version = ""
 	}
 	t.keep(w)
 	return nil

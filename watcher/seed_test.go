@@ -47,6 +47,9 @@ func (p *past) Objects(_ context.Context, version string, each func([]*object.Ob
 	}
 	var out []*object.Object
 	for key, versions := range p.versions {
+		if p.within != "" && !strings.HasPrefix(key, p.within+"/") {
+			continue
+		}
 		last := ""
 		for _, v := range versions {
 			if v != "-" && !later(v, version) {
@@ -136,7 +139,11 @@ func (k *taker) take(epoch int64, marks []state.Mark, resources ...string) {
 	k.t.Helper()
 	t := &takeover{
 		state: k.state, codec: k.codec, log: slog.New(slog.NewJSONHandler(k.log, nil)),
-		past: func(w state.Watch) pastReader { return k.pasts[w.Resource.Resource] },
+		past: func(w state.Watch) pastReader {
+			of := *k.pasts[w.Resource.Resource]
+			of.within = w.Namespace
+			return &of
+		},
 		served: func(w state.Watch) (client.Resource, bool) {
 			return client.Resource{GroupVersionResource: w.Resource, Kind: w.Kind, Namespaced: true}, true
 		},
@@ -320,13 +327,15 @@ func TestMarksOfTwoConfigurationsAreReadOnce(t *testing.T) {
 	whole, part := mark("configmaps", "ConfigMap", "6"), mark("configmaps", "ConfigMap", "10")
 	part.Namespace = "shop"
 	areas := func(parts func(w state.Watch) []state.Watch) (out []string) {
-		for _, m := range (&takeover{parts: parts}).areas([]state.Mark{whole, part}) {
-			out = append(out, m.Namespace+" "+m.Version)
+		wholes, narrow := (&takeover{parts: parts}).areas([]state.Mark{whole, part})
+		for _, a := range append(wholes, narrow...) {
+			out = append(out, fmt.Sprintf("%s %s mixed=%v", a.Namespace, a.Version, a.mixed))
 		}
+		slices.Sort(out)
 		return out
 	}
-	require.Equal(t, []string{" 6"}, areas(func(w state.Watch) []state.Watch { return []state.Watch{w} }), "all of it, from where it began")
-	require.Equal(t, []string{"shop 10", "other 6"}, areas(func(w state.Watch) []state.Watch {
+	require.Equal(t, []string{" 6 mixed=true", "shop 10 mixed=false"}, areas(func(w state.Watch) []state.Watch { return []state.Watch{w} }))
+	require.Equal(t, []string{"other 6 mixed=false", "shop 10 mixed=false"}, areas(func(w state.Watch) []state.Watch {
 		shop, other := w, w
 		shop.Namespace, other.Namespace = "shop", "other"
 		if w.Namespace == "shop" {
@@ -334,6 +343,23 @@ func TestMarksOfTwoConfigurationsAreReadOnce(t *testing.T) {
 		}
 		return []state.Watch{shop, other}
 	}), "what a namespace has itself is newer")
+}
+
+// Where a reload had listed some namespaces anew, each object is known as it was told
+// last, and what is between is found by a list.
+func TestAReloadThatWasUnderWayIsTakenOver(t *testing.T) {
+	k := newTaker(t, "")
+	v := k.pasts["configmaps"].versions
+	v["shop/a"], v["other/b"] = []string{"4", "8"}, []string{"5", "9"}
+	whole, part := mark("configmaps", "ConfigMap", "6"), mark("configmaps", "ConfigMap", "10")
+	part.Namespace = "shop"
+	k.take(4, []state.Mark{whole, part}, "configmaps")
+	require.Equal(t, "8", k.known("configmaps", "shop/a"))
+	require.Equal(t, "5", k.known("configmaps", "other/b"))
+	watches, _ := k.state.Kept()
+	require.Len(t, watches, 2)
+	require.Empty(t, watches[0].Version, "of all namespaces")
+	require.Equal(t, "10", watches[1].Version)
 }
 
 // What was acknowledged in the last second before a kill is still named in the Lease.
