@@ -30,6 +30,7 @@ type past struct {
 	packer   *object.Packer
 	versions map[string][]string   // key → versions in order, "-" for a deletion
 	refuse   error                 // what it answers instead
+	within   string                // the namespace that is listed; empty: all
 	listed   func(resource string) // notes that it was
 }
 
