@@ -145,7 +145,7 @@ func TestFaultDownAndHistoryGone(t *testing.T) {
 		}
 	}
 	require.Positive(t, relisted)
-	judged(t, "watcher down, then 410 Gone (merged)", fmt.Sprintf("%d times", rounds), l.judge(s.got(), true))
+	judged(t, "watcher down, then 410 Gone", fmt.Sprintf("%d times", rounds), l.judge(s.got(), true))
 }
 
 func TestFaultAPIServerRestart(t *testing.T) {
