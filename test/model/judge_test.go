@@ -84,6 +84,13 @@ func gap(from, to int64) Announcement {
 	return a
 }
 
+// merged is a line about a gap that was merged.
+func merged(from, to int64) Announcement {
+	a := announce(to, mayMerge)
+	a.From = from
+	return a
+}
+
 func TestTheJudgeNamesTheDamageAndNothingElse(t *testing.T) {
 	all := states("aaaaa-bb")
 	right := rightly(all)
@@ -135,6 +142,9 @@ func TestTheJudgeNamesTheDamageAndNothingElse(t *testing.T) {
 		"came before the gap":             {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:]), gap(45, 51)), []string{"missing", "missing"}},
 		"went after the gap":              {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:]), gap(35, 49)), []string{"missing", "missing"}},
 		"stayed, and is not told":         {run(states("aa-bb"), rightly(states("aa-")), gap(35, 51)), []string{"missing", "missing"}},
+		"told by the one before, merged":  {run(all, slices.Concat(epochs(right[:4], 1, 1, 1, 1), epochs([]Telling{relisted(all, 3, 5)}, 2), epochs(right[5:], 2, 2, 2)), merged(35, 51)), []string{"wrong old object +"}},
+		"told by itself, and merged":      {run(all, replace(4, 5, relisted(all, 3, 5)), merged(35, 51)), []string{"wrong old object"}},
+		"told before the gap, and merged": {run(all, slices.Concat(epochs(right[:4], 1, 1, 1, 1), epochs([]Telling{relisted(all, 3, 5)}, 2), epochs(right[5:], 2, 2, 2)), merged(45, 51)), []string{"wrong old object"}},
 		"lost, and said so":               {run(all, replace(2, 5), announce(55, lose)), []string{"missing +", "missing +", "missing +"}},
 		"lost, said of what was before":   {run(all, replace(2, 3), announce(50, lose)), []string{"missing"}},
 		"lost, said too early":            {run(all, replace(2, 5), announce(39, lose)), []string{"missing +", "missing", "missing"}},

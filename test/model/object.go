@@ -14,6 +14,7 @@ type object struct {
 
 	cursor int               // the newest state that was told
 	told   map[int]time.Time // when each state was told first
+	by     map[int]int64     // the epoch of who told it
 	merged map[int]string    // what excuses that a state was skipped
 	known  map[[2]string]bool
 	newest int64         // the highest epoch that has told
@@ -23,7 +24,7 @@ type object struct {
 func newObject(r *Run, v *Verdict, key Key) *object {
 	o := &object{
 		run: r, verdict: v, key: key, states: r.History[key], place: map[string]int{}, newest: -1,
-		told: map[int]time.Time{0: {}}, merged: map[int]string{}, known: map[[2]string]bool{}, lates: map[int64]int{},
+		told: map[int]time.Time{0: {}}, by: map[int]int64{}, merged: map[int]string{}, known: map[[2]string]bool{}, lates: map[int64]int{},
 	}
 	for i, s := range o.states {
 		if s.Version != "" {
@@ -142,7 +143,7 @@ func (o *object) skip(t Telling, from, to int) {
 // note keeps that a state was told.
 func (o *object) note(t Telling, state int) {
 	if _, before := o.told[state]; !before {
-		o.told[state] = t.At
+		o.told[state], o.by[state] = t.At, t.Epoch
 	}
 }
 

@@ -92,6 +92,13 @@ func (o *object) passes(i int, a Announcement) bool {
 	return a.From > 0 && o.states[came].Revision > a.From && o.states[went].Version == "" && o.states[went].Revision <= a.UpTo
 }
 
+// toldBehind tells whether the newest state was told by a leader of before, within the
+// gap that is merged: its watermark was older, so that it is a part of the net
+// change, too.
+func (o *object) toldBehind(a Announcement, t Telling) bool {
+	return a.Excuses.has(mayMerge) && a.From > 0 && o.states[o.cursor].Revision > a.From && o.by[o.cursor] < t.Epoch
+}
+
 // toldBefore is the newest state that was told before a line: what came before it
 // the line does not excuse.
 func (o *object) toldBefore(a Announcement) int {
@@ -111,7 +118,7 @@ func (o *object) excuse(what Excuse, t Telling, to int) string {
 		return ""
 	}
 	for _, a := range o.run.Announced {
-		if a.Excuses.has(what) && a.ID == "" && a.names(o.key) && o.states[to].Revision <= a.UpTo && !t.At.Before(a.At) {
+		if (a.Excuses.has(what) || what == mayRetell && o.toldBehind(a, t)) && a.ID == "" && a.names(o.key) && o.states[to].Revision <= a.UpTo && !t.At.Before(a.At) {
 			return a.Line
 		}
 	}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/kwatchman/kwatchman/event"
@@ -20,6 +21,7 @@ const together = 200
 type comparison struct {
 	source *Source
 	lost   string // see Position; empty: no gap is known of
+	from   string // the version up to which all was recorded; empty: it is not known
 	past   bool   // the list is of a past state
 	// nothingSeen tells that no object was seen before this list.
 	nothingSeen bool
@@ -36,10 +38,11 @@ type comparison struct {
 func (s *Source) newComparison(pos Position) (*comparison, error) {
 	c := &comparison{source: s, lost: pos.lost, past: pos.ListAt != "", history: s.newHistory()}
 	var t state.Tx
-	s.seen.At(&t, "") // also where it had none: the marks know of the comparison by it
+	s.seen.Comparing(&t) // also where there was no version: the marks know of the comparison by it
 	if err := s.apply(s.recording, &t); err != nil {
 		return nil, err
 	}
+	c.from = cmp.Or(c.lost, s.seen.Watch().Before)
 	n, err := s.seen.Len(s.recording)
 	if c.nothingSeen = n == 0; !c.nothingSeen {
 		c.present = make(map[string]struct{}, n)
@@ -122,14 +125,14 @@ func (c *comparison) note(whole bool) {
 	switch {
 	case !whole && c.merged == 1 && c.gap():
 		c.source.cfg.Metrics.Relisted(c.source.resource)
-		c.source.log.Warn(gapMerged, "from", c.lost)
+		c.source.log.Warn(gapMerged, "from", c.from)
 	case !whole && c.merged == 1:
-		c.source.log.Warn(changedMerged)
+		c.source.log.Warn(changedMerged, "from", c.from)
 	case !whole || c.differ > 1:
 	case c.gap():
-		c.source.log.Warn(gapRead, "from", c.lost)
+		c.source.log.Warn(gapRead, "from", c.from)
 	case !c.past: // that is what was seen last
-		c.source.log.Warn(changedRead)
+		c.source.log.Warn(changedRead, "from", c.from)
 	}
 }
 
@@ -241,7 +244,7 @@ func (c *comparison) gap() bool { return c.source.synced.Load() || c.lost != "" 
 // report logs how a comparison with what was seen has ended.
 func (c *comparison) report(version string) {
 	w := c.source.seen.Watch()
-	attrs := []any{"from", c.lost, "to", version, "differ", c.differ, "merged", c.merged}
+	attrs := []any{"from", c.from, "to", version, "differ", c.differ, "merged", c.merged}
 	switch {
 	case c.differ > 0:
 		c.source.log.Info("compared with what was seen", attrs...)

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -45,6 +46,14 @@ func (s *Seen) Watch() Watch {
 func (s *Seen) At(t *Tx, version string) {
 	w := s.Watch()
 	w.Version = version
+	s.setWatch(t, w)
+}
+
+// Comparing records that a list is being compared, so that there is no version to
+// go on from until Listed.
+func (s *Seen) Comparing(t *Tx) {
+	w := s.Watch()
+	w.Before, w.Version = cmp.Or(w.Version, w.Before), ""
 	s.setWatch(t, w)
 }
 

@@ -25,6 +25,9 @@ type Watch struct {
 	// Version is the resourceVersion up to which all is recorded; empty: the
 	// objects have to be listed and compared.
 	Version string `json:",omitempty"`
+	// Before, while the objects are listed and compared, is the version up to which all
+	// was recorded before that.
+	Before string `json:",omitempty"`
 	// All tells that everything was seen that exists in the watch's area, but in
 	// the namespaces of But. Without, that holds for the namespaces of Only.
 	All  bool     `json:",omitempty"`
@@ -83,7 +86,7 @@ func (w *Watch) IsBaseline(o *object.Object) bool {
 
 // listed is the watch after a list that was compared whole.
 func (w Watch) listed(version string) Watch {
-	w.Version, w.All, w.But, w.Only, w.Forget, w.BaselineVersion = version, true, nil, nil, false, ""
+	w.Version, w.Before, w.All, w.But, w.Only, w.Forget, w.BaselineVersion = version, "", true, nil, nil, false, ""
 	return w
 }
 
@@ -107,7 +110,7 @@ func (w Watch) Adopt(kept []Watch) Watch {
 			continue
 		}
 		w.All, w.But, w.Only, w.Old, w.Version, w.Forget = k.All, k.But, k.Only, k.Old, k.Version, k.Forget
-		w.BaselineVersion = k.BaselineVersion
+		w.Before, w.BaselineVersion = k.Before, k.BaselineVersion
 		if k.Kind != w.Kind || k.Resource != w.Resource {
 			w.Version = "" // the objects are listed in their new form
 		}
