@@ -19,6 +19,9 @@ const (
 	// mayLosePassing: an object that was created and deleted within a gap is never
 	// told.
 	mayLosePassing
+	// mayRetellBehind: what waited at the leader before by its watermark, and was told
+	// by it in its last second, is told again as a net change.
+	mayRetellBehind
 	// mayRetell: a comparison with something older than what was told last tells
 	// again, or with an older old object, what was true before the line.
 	mayRetell
@@ -61,7 +64,7 @@ var known = []struct {
 	// What came and went within the gap stands in no list; all else is told.
 	{message: "the API server's history is gone, so the objects are listed: changes in between are read one by one, but objects that came and went are not told", excuses: mayLosePassing},
 	{message: "the objects are listed and compared with what was seen: changes in between are read one by one, but objects that came and went are not told", excuses: mayLosePassing},
-	{message: "changes that waited at the leader before cannot be read: they are not told, or merged into one", excuses: mayLose | mayMerge},
+	{message: "changes that waited at the leader before cannot be read: they are not told, or merged into one", excuses: mayLose | mayMerge | mayRetellBehind},
 	{message: leftBehind, where: "what the leader before saw last", excuses: mayLose},
 	{message: leftBehind, where: "what this watcher saw last", excuses: mayLose | mayMerge | mayRetell, listed: true},
 	{message: leftBehind, where: "a baseline", excuses: mayLose | mayMerge | mayRetell, listed: true},

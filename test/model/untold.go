@@ -96,7 +96,8 @@ func (o *object) passes(i int, a Announcement) bool {
 // gap that is merged: its watermark was older, so that it is a part of the net
 // change, too.
 func (o *object) toldBehind(a Announcement, t Telling) bool {
-	return a.Excuses.has(mayMerge) && a.From > 0 && o.states[o.cursor].Revision > a.From && o.by[o.cursor] < t.Epoch
+	behind := a.Excuses.has(mayMerge) && a.From > 0 && o.states[o.cursor].Revision > a.From
+	return (behind || a.Excuses.has(mayRetellBehind)) && o.by[o.cursor] < t.Epoch
 }
 
 // toldBefore is the newest state that was told before a line: what came before it
