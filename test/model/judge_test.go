@@ -143,7 +143,7 @@ func TestTheJudgeNamesTheDamageAndNothingElse(t *testing.T) {
 		"went after the gap":               {run(states("aa-b-c"), slices.Concat(rightly(states("aa-")), rightly(states("aa-b-c"))[5:]), gap(35, 49)), []string{"missing", "missing"}},
 		"stayed, and is not told":          {run(states("aa-bb"), rightly(states("aa-")), gap(35, 51)), []string{"missing", "missing"}},
 		"told by the one before, merged":   {run(all, slices.Concat(epochs(right[:4], 1, 1, 1, 1), epochs([]Telling{relisted(all, 3, 5)}, 2), epochs(right[5:], 2, 2, 2)), merged(35, 51)), []string{"wrong old object +"}},
-		"it waited, and was told":          {run(all, slices.Concat(epochs(right[:4], 1, 1, 1, 1), epochs([]Telling{relisted(all, 0, 3), right[4]}, 2, 2), epochs(right[5:], 2, 2, 2)), announce(45, mayMerge|mayRetellBehind)), []string{"retold +"}},
+		"it waited, and was told":          {run(all, slices.Concat(epochs(right[:4], 1, 1, 1, 1), epochs([]Telling{relisted(all, 0, 3), right[4]}, 2, 2), epochs(right[5:], 2, 2, 2)), announce(31, mayMerge|mayRetellBehind)), []string{"retold +"}},
 		"it waited, and it told it itself": {run(all, replace(4, 4, relisted(all, 0, 3))), []string{"retold"}},
 		"told by itself, and merged":       {run(all, replace(4, 5, relisted(all, 3, 5)), merged(35, 51)), []string{"wrong old object"}},
 		"told before the gap, and merged":  {run(all, slices.Concat(epochs(right[:4], 1, 1, 1, 1), epochs([]Telling{relisted(all, 3, 5)}, 2), epochs(right[5:], 2, 2, 2)), merged(45, 51)), []string{"wrong old object"}},
