@@ -171,13 +171,35 @@ func (l *leadership) run(ctx context.Context, p *pipeline) error {
 			return l.stopped(ctx, p, err)
 		}
 		behind := p.sources.behind()
-		if p = next; whole.Err() == nil {
+		if p = l.newest(whole, next); whole.Err() == nil {
 			if err := p.sources.prepare(ctx, behind); err != nil {
 				fail(err) // the pipeline ends at once, with this error
 			}
 		}
 		p.logNotes()
 	}
+}
+
+// newest is a pipeline of the file as it is now: what was in flight may have taken a
+// while to come to its end, and an edit that is taken back meanwhile must cost
+// nothing. Where the file of now cannot be taken, next goes on, and it is asked again.
+func (l *leadership) newest(ctx context.Context, next *pipeline) *pipeline {
+	p := l.process
+	if next.cfg.ConfigFile == "" || config.FileSum(next.cfg.ConfigFile) == next.cfg.FileSum {
+		return next
+	}
+	cfg, err := p.load()
+	if err != nil {
+		return next
+	}
+	newer, err := l.preparePipeline(ctx, cfg)
+	if err != nil {
+		return next
+	}
+	p.log.Info("the configuration has changed once more")
+	p.take(cfg)
+	next.release()
+	return newer
 }
 
 // stopped says how a leadership ended.

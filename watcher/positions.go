@@ -45,6 +45,9 @@ func (f *sources) prepare(ctx context.Context, behind map[client.Place]bool) err
 				"resource", p.watch.Place().String(), "namespace", p.watch.Namespace)
 		}
 	}
+	if len(watches) > 0 || f.tookOver {
+		f.logNew(begin, watches)
+	}
 	for _, w := range watches {
 		f.logForgotten(&w, begin, behind == nil || behind[w.Place()])
 	}
@@ -112,6 +115,17 @@ func newest(kept []state.Watch, w *state.Watch) (version string) {
 func later(a, b string) bool {
 	c, err := resourceversion.CompareResourceVersion(a, b)
 	return err != nil || c > 0
+}
+
+// logNew says of what nothing was seen before: what exists of it is the baseline.
+// Another leader may have begun to watch it and have ended before it could say so in
+// the Lease.
+func (f *sources) logNew(begin, before []state.Watch) {
+	for _, w := range begin {
+		if w.Old != state.Never && !slices.ContainsFunc(before, func(k state.Watch) bool { return k.Overlaps(&w) }) {
+			f.log.Info("watched for the first time: what exists is the baseline", "resource", w.Place().String(), "namespace", w.Namespace)
+		}
+	}
 }
 
 // forgotten is the line about a watch, or a part of one, that nothing of the

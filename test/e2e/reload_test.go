@@ -178,3 +178,33 @@ func TestAnEndpointThatHangsDoesNotKeepAConfigurationWaiting(t *testing.T) {
 	w.await("an endpoint does not answer, going over without it: what it was asked is repeated")
 	require.Equal(t, 0, w.stop())
 }
+
+// What is in flight may take a while to come to its end. An edit of the file that is
+// taken back meanwhile costs nothing.
+func TestAnEditThatIsTakenBackWhileARequestIsUnderWayCostsNothing(t *testing.T) {
+	t.Parallel() // most of it waits
+	c := newCluster(t)
+	answered := make(chan struct{})
+	s := newSink(t, func(s *sink, _ http.ResponseWriter, e event.Event) bool {
+		if e.Name == "slow" {
+			select {
+			case <-answered:
+			case <-s.quit:
+			}
+		}
+		return true
+	})
+	both := configText([]string{s.URL}, "configmap", "secret")
+	file := newMounted(t, both)
+	w := c.startWatcher("KW_CONFIG_FILE="+file.path(), "KW_TIMEOUT=5m")
+	c.create(configMaps, configMap("slow", nil))
+	eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.attempts == 1 }, "it is under way")
+	file.set(configText([]string{s.URL}, "configmap"))
+	w.await(goingOver)
+	file.set(both)
+	c.create(secrets, object("v1", "Secret", "meanwhile", nil))
+	close(answered)
+	eventually(t, func() bool { return s.has("meanwhile", ".add") }, "what happened meanwhile is told")
+	require.NotContains(t, w.stderr.String(), "what was seen is forgotten")
+	require.Equal(t, 0, w.stop())
+}

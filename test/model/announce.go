@@ -65,6 +65,7 @@ var known = []struct {
 	{message: "the API server's history is gone, so the objects are listed: changes in between are read one by one, but objects that came and went are not told", excuses: mayLosePassing},
 	{message: "the objects are listed and compared with what was seen: changes in between are read one by one, but objects that came and went are not told", excuses: mayLosePassing},
 	{message: "changes that waited at the leader before cannot be read: they are not told, or merged into one", excuses: mayLose | mayMerge | mayRetellBehind},
+	{message: "watched for the first time: what exists is the baseline", excuses: mayLose, listed: true},
 	{message: leftBehind, where: "what the leader before saw last", excuses: mayLose},
 	{message: leftBehind, where: "what this watcher saw last", excuses: mayLose | mayMerge | mayRetell, listed: true},
 	{message: leftBehind, where: "a baseline", excuses: mayLose | mayMerge | mayRetell, listed: true},

@@ -131,7 +131,7 @@ func (c *comparison) note(whole bool) {
 	case !whole || c.differ > 1:
 	case c.gap():
 		c.source.log.Warn(gapRead, "from", c.from)
-	case !c.past: // that is what was seen last
+	case !c.past && c.knows(): // a past state is what was seen last
 		c.source.log.Warn(changedRead, "from", c.from)
 	}
 }
@@ -241,16 +241,21 @@ func (c *comparison) remove(ctx context.Context, key, version string) error {
 // it is another version, other namespaces, or a start amid a comparison.
 func (c *comparison) gap() bool { return c.source.synced.Load() || c.lost != "" }
 
+// knows tells whether all objects of some namespace were seen before.
+func (c *comparison) knows() bool {
+	w := c.source.seen.Watch()
+	return w.All || len(w.Only) > 0
+}
+
 // report logs how a comparison with what was seen has ended.
 func (c *comparison) report(version string) {
-	w := c.source.seen.Watch()
 	attrs := []any{"from", c.from, "to", version, "differ", c.differ, "merged", c.merged}
 	switch {
 	case c.differ > 0:
 		c.source.log.Info("compared with what was seen", attrs...)
 	case c.gap():
 		c.source.log.Info(gapRead, attrs...)
-	case !c.past && (w.All || len(w.Only) > 0):
+	case !c.past && c.knows():
 		c.source.log.Info(changedRead, attrs...)
 	}
 }
