@@ -158,8 +158,21 @@ func (h *history) untilGone(ctx context.Context, old *object.Object, version str
 
 // lastBefore searches the last state of an object that is there at one revision
 // and not at a later one; nil: it is the one that is known to be there.
+//
+// It looks back from the end in growing steps, for what is deleted is often created
+// again at once, and then halves what is left. An object that was there for less than
+// such a step may be missed.
 func (h *history) lastBefore(ctx context.Context, known, absent uint64, o *object.Object) (last *object.Object, err error) {
-	for there := known; absent-there > 1; {
+	there := known
+	for step := uint64(1); absent-there > step && last == nil; step *= 2 {
+		if last, err = h.at(ctx, o.Namespace, o.Name, absent-step); err != nil {
+			return nil, err
+		}
+		if absent -= step; last != nil {
+			there, absent = absent, absent+step
+		}
+	}
+	for absent-there > 1 {
 		mid := there + (absent-there)/2
 		found, err := h.at(ctx, o.Namespace, o.Name, mid)
 		switch {

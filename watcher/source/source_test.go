@@ -391,6 +391,9 @@ func (s *server) gap() {
 	s.do("DELETE", s.path("deleted"), "")
 	s.do("DELETE", s.path("gone"), "")
 	s.do("DELETE", s.path("again"), "")
+	s.create("again", "3")
+	s.edit("again", "4")
+	s.do("DELETE", s.path("again"), "")
 	s.create("again", "5")
 	s.edit("again", "6")
 	s.create("added", "7")
@@ -413,7 +416,7 @@ func TestAGapIsReadChangeByChangeAsFarAsEtcdHasIt(t *testing.T) {
 	f.await("changed", "0→1", "1→2")
 	f.await("deleted", "0→1", "1→")
 	f.await("gone", "0→")
-	f.await("again", "0→", "→5", "5→6")
+	f.await("again", "0→", "→3", "3→4", "4→", "→5", "5→6")
 	f.await("added", "→7", "7→8")
 	for _, e := range f.all() {
 		require.Equal(t, event.ViaRelist, e.Via)
