@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/kwatchman/kwatchman/watcher/client"
 	"github.com/kwatchman/kwatchman/watcher/config"
@@ -103,18 +102,11 @@ func (f *sources) startPositions(p *plan.Plan, before known) []startPosition {
 // of then is no older than what was seen, and what comes after it can be watched.
 func newest(kept []state.Watch, w *state.Watch) (version string) {
 	for _, k := range kept {
-		if k.Overlaps(w) && k.Version != "" && (version == "" || later(k.Version, version)) {
+		if k.Overlaps(w) && k.Version != "" && (version == "" || state.Later(k.Version, version)) {
 			version = k.Version
 		}
 	}
 	return version
-}
-
-// later reports whether version a comes after b. Of versions that cannot be
-// compared it does.
-func later(a, b string) bool {
-	c, err := resourceversion.CompareResourceVersion(a, b)
-	return err != nil || c > 0
 }
 
 // logNew says of what nothing was seen before: what exists of it is the baseline.

@@ -289,7 +289,7 @@ func (t *takeover) keepOwn(m state.Mark) {
 			continue
 		}
 		for _, q := range queued {
-			if later(cmp.Or(q.To(), q.From()), m.Version) {
+			if state.Later(cmp.Or(q.To(), q.From()), m.Version) {
 				t.told[q] = true
 			}
 		}
@@ -308,7 +308,10 @@ func (t *takeover) queue(ctx context.Context, m state.Mark) error {
 	if resource, ok := t.served(w); ok {
 		w.Resource, w.Kind = resource.GroupVersionResource, resource.Kind
 	}
-	q := &waitingReader{takeover: t, watch: w, past: t.past(w), seen: t.state.Seen(w, t.scope(w))}
+	q := &waitingReader{takeover: t, watch: w}
+	if len(m.Waiting) > 0 {
+		q.past, q.seen = t.past(w), t.state.Seen(w, t.scope(w))
+	}
 	for _, o := range m.Waiting {
 		if err := q.take(ctx, o); err != nil {
 			return err

@@ -53,7 +53,7 @@ func (p *past) Objects(_ context.Context, version string, each func([]*object.Ob
 		}
 		last := ""
 		for _, v := range versions {
-			if v != "-" && !later(v, version) {
+			if v != "-" && !state.Later(v, version) {
 				last = v
 			}
 		}

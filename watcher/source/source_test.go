@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +30,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kwatchman/kwatchman/event"
+	"github.com/kwatchman/kwatchman/event/eventtest"
 	"github.com/kwatchman/kwatchman/watcher/metrics"
 	"github.com/kwatchman/kwatchman/watcher/object"
 	"github.com/kwatchman/kwatchman/watcher/state"
@@ -156,28 +156,11 @@ type following struct {
 	t      *testing.T
 	source *Source
 	state  *state.State
-	logs   *syncBuffer
+	logs   *eventtest.LogBuffer
 	cancel context.CancelFunc
 	ended  chan error
 	mu     sync.Mutex
 	events []*event.Event
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // follow runs a source for the test's ConfigMaps until the test ends; before,
@@ -192,7 +175,7 @@ func (s *server) followIn(dir string, before func(ctx context.Context), change f
 	s.t.Helper()
 	zip, err := object.NewCompressor()
 	require.NoError(s.t, err)
-	f := &following{t: s.t, logs: &syncBuffer{}, ended: make(chan error, 1)}
+	f := &following{t: s.t, logs: &eventtest.LogBuffer{}, ended: make(chan error, 1)}
 	synced := make(chan struct{})
 	log := slog.New(slog.NewJSONHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	f.state, err = state.Open(state.Config{Dir: dir, Events: 1 << 20, Bytes: 1 << 30, Compressor: zip, Logger: log})

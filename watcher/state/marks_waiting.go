@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
 	"github.com/kwatchman/kwatchman/watcher/client"
 )
 
@@ -24,7 +26,7 @@ func (w *waitingOf) add(q *Queued, owed *Owed) {
 	if w.since == 0 {
 		w.since = q.seen
 	}
-	if base := q.begins(); w.oldest == "" || later(w.oldest, base) {
+	if base := q.begins(); w.oldest == "" || Later(w.oldest, base) {
 		w.oldest = base
 	}
 	i, ok := w.at[q.key]
@@ -104,9 +106,9 @@ func (m *marks) comesAgain(q *Queued) bool {
 	return p != nil && !p.ended && q.amid && q.base == p.version() && (p.amid || p.last == nil)
 }
 
-// later reports whether version a comes after b; one that is no number does.
-func later(a, b string) bool {
-	x, errX := strconv.ParseUint(a, 10, 63)
-	y, errY := strconv.ParseUint(b, 10, 63)
-	return errX != nil || errY != nil || x > y
+// Later reports whether resourceVersion a comes after b. Of versions that cannot be
+// compared it does.
+func Later(a, b string) bool {
+	c, err := resourceversion.CompareResourceVersion(a, b)
+	return err != nil || c > 0
 }

@@ -81,7 +81,7 @@ func (w *Watch) Within(o *Watch) bool {
 
 // IsBaseline tells whether an object that was not seen before is no change.
 func (w *Watch) IsBaseline(o *object.Object) bool {
-	return !w.Knows(o.Namespace) && (o.Created < w.Old || w.BaselineVersion != "" && !later(o.ResourceVersion, w.BaselineVersion))
+	return !w.Knows(o.Namespace) && (o.Created < w.Old || w.BaselineVersion != "" && !Later(o.ResourceVersion, w.BaselineVersion))
 }
 
 // listed is the watch after a list that was compared whole.
